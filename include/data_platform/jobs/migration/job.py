@@ -1,0 +1,414 @@
+"""The steps of a migration, in order: one code for the command line and for the DAG.
+
+Each step reads what it needs from the run's record, so that any process can do any step, again if need be.
+"""
+
+from __future__ import annotations
+
+import logging
+import resource
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any, Protocol
+
+import pyarrow as pa
+from psycopg import Connection
+
+from data_platform.errors import BusyError, StoreError, TransientError
+from data_platform.failpoints import failpoint
+from data_platform.jobs.migration import indexes, validation
+from data_platform.jobs.migration.account import Account, close_account
+from data_platform.jobs.migration.load import SegmentLoader
+from data_platform.jobs.migration.plan import cut_segments, plan_run
+from data_platform.jobs.migration.records import MigrationOptions, Piece, Run, Segment, read_run, read_segments
+from data_platform.jobs.migration.report import write_report
+from data_platform.jobs.migration.report_data import report_of
+from data_platform.jobs.migration.source import Source, open_source, reopen
+from data_platform.jobs.migration.validation import SourceFacts, ValidationResult
+from data_platform.managers.database import connect, server_info, translate_errors, try_session_lock
+from data_platform.managers.news_table import Catalogue
+from data_platform.schema import require_current
+from data_platform.settings import Settings
+
+__all__ = ["MigrationJob", "Outcome", "Progress", "validate_source"]
+
+_LOG = logging.getLogger(__name__)
+#: Held alone while planning (and by the command line from start to end), shared by every other step.
+_MIGRATION_KEY = 7_202_611_002
+
+
+class Progress(Protocol):
+    """Somebody who watches: a progress bar, a task's log, or nobody."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A stage begins that will advance by `total` in all (0: unknown)."""
+
+    def advance(self, by: int) -> None:
+        """So much more is done."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line happened."""
+
+
+class LogProgress:
+    """Progress as log lines, for tasks and pipes."""
+
+    def stage(self, name: str, total: int) -> None:
+        """Log the stage."""
+        _LOG.info("%s%s", name, f" ({total:,})" if total else "")
+
+    def advance(self, by: int) -> None:
+        """Say nothing: a line a batch would drown the others."""
+
+    def note(self, text: str) -> None:
+        """Log the line."""
+        _LOG.info("%s", text)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished migration.
+
+    Attributes:
+        seconds: by stage, and "total".
+        peak_rss_mb: of the largest process of ours, in MB.
+        report: where the report lies.
+    """
+
+    run: Run
+    account: Account
+    validation: ValidationResult | None
+    seconds: dict[str, float]
+    peak_rss_mb: float
+    report: str
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether someone should look before going on."""
+        return self.validation is not None and not self.validation.passed
+
+
+class MigrationJob:
+    """One migration; see the methods for its steps, `run` for all of them."""
+
+    def __init__(self, settings: Settings, options: MigrationOptions, *, progress: Progress | None = None) -> None:
+        """Prepare; nothing is opened yet."""
+        self.settings = settings
+        self.options = options
+        self.progress: Progress = progress or LogProgress()
+
+    def preflight(self) -> dict[str, Any]:
+        """Look at both ends before anything is done; return what was seen.
+
+        Raises:
+            DataPlatformError: typed, with what to do, for the first thing that stands in the way.
+        """
+        url = self.settings.require_database()
+        with connect(url, purpose="preflight") as connection, translate_errors():
+            server = server_info(connection)
+            if server.read_only:
+                raise StoreError("the database is read-only", hint="point DATABASE_URL at the primary, not at a replica")
+            require_current(url)
+            Catalogue.read(connection)
+            _require_rights(connection)
+        source = open_source(self.options.source, settings=self.settings)
+        return {
+            "server": server.version,
+            "lz4": server.has_lz4,
+            "database_bytes": server.data_bytes,
+            "source_rows": source.snapshot.rows,
+            "source_bytes": sum(file.size for file in source.snapshot.files),
+            "revision": source.snapshot.revision,
+            "notes": list(source.snapshot.notes),
+        }
+
+    def plan(self, connection: Connection[Any] | None = None) -> Run:
+        """Plan, or find the unfinished run of the same source; see `plan.plan_run`."""
+        source = open_source(self.options.source, settings=self.settings)
+        self.progress.stage("reading keys", source.snapshot.rows)
+        done = 0
+
+        def advance(rows: int) -> None:
+            nonlocal done
+            self.progress.advance(rows - done)
+            done = rows
+
+        if connection is not None:
+            with translate_errors():
+                return plan_run(connection, source, self.options, on_progress=advance)
+        with self._connect("plan") as own, translate_errors():
+            _lock(own, shared=False)
+            return plan_run(own, source, self.options, on_progress=advance)
+
+    def load(self, run_id: int, number: int) -> Segment:
+        """Load one segment; see `SegmentLoader.load`."""
+        with self._working("load") as connection:
+            run = read_run(connection, run_id)
+            loader = SegmentLoader(connection, run, reopen(run.snapshot, settings=self.settings))
+            return loader.load(number, on_wait=lambda: self.progress.note("waiting: as many segments load as allowed"))
+
+    def build_indexes(self, run_id: int) -> list[dict[str, Any]]:
+        """Build what planning took off; see `indexes.put_on`."""
+        with self._working("index") as connection:
+            run = read_run(connection, run_id)
+            connection.commit()
+            self.progress.stage("keys, indexes and foreign keys", len(run.deferred))
+
+            def built(item: dict[str, Any]) -> None:
+                self.progress.advance(1)
+                self.progress.note(f"{item['name']} is on after {item['seconds']:.1f} s")
+
+            return indexes.put_on(connection, run, on_built=built)
+
+    def account(self, run_id: int) -> Account:
+        """Close the account; see `account.close_account`."""
+        with self._working("account") as connection:
+            account = close_account(connection, read_run(connection, run_id))
+        self.progress.note(account.equation())
+        return account
+
+    def validate(self, run_id: int, *, parallel: int = 1) -> ValidationResult | None:
+        """Compare the source as planned with the table; None for a dry run, which loaded nothing."""
+        with self._working("validate") as connection:
+            run = read_run(connection, run_id)
+            connection.commit()
+            if run.dry_run:
+                return None
+            source = reopen(run.snapshot, settings=self.settings)
+            result = _validate(self.settings, connection, source, parallel, self.progress)
+            validation.store_validation(connection, result, run_id=run_id)
+        return result
+
+    def report(self, run_id: int) -> str:
+        """Write the report of a run and mark the run done; return where the report lies."""
+        with self._working("report") as connection:
+            run = read_run(connection, run_id)
+            segments = read_segments(connection, run_id)
+            server = server_info(connection).version
+            connection.commit()
+            failpoint("report.before_write")
+            place = write_report(report_of(run, segments, server_version=server), reports_uri=self.settings.reports_uri)
+            failpoint("finish.before_done")
+            connection.execute(
+                "UPDATE load_runs SET status = 'done', finished_at = coalesce(finished_at, now()) WHERE id = %s"
+                " AND status = 'loading'",
+                (run_id,),
+            )
+            connection.commit()
+        return place
+
+    def run(self, *, validate: bool = True) -> Outcome:
+        """Do all steps, with `parallel` worker processes.
+
+        Raises:
+            BusyError: another migration is at work.
+            IntegrityError: too many rejects, or the account does not balance.
+        """
+        clock = _Clock()
+        with self._connect("migrate") as alone, translate_errors():
+            self.preflight()
+            clock.lap("preflight")
+            _lock(alone, shared=False)
+            run = self.plan(alone)
+            alone.commit()
+            clock.lap("plan")
+            peak = self._load_all(run)
+            clock.lap("load")
+            _lock_down(alone)
+            self.build_indexes(run.id)
+            clock.lap("indexes")
+            account = self.account(run.id)
+            clock.lap("account")
+            result = self.validate(run.id, parallel=self.options.parallel) if validate else None
+            clock.lap("validate")
+            place = self.report(run.id)
+            with self._connect("migrate") as connection:
+                run = read_run(connection, run.id)
+        return Outcome(run, account, result, clock.seconds(), max(peak, _peak_rss_mb(), _peak_rss_mb(children=True)), place)
+
+    def _load_all(self, run: Run) -> float:
+        with self._connect("migrate") as connection:
+            todo = [s for s in read_segments(connection, run.id) if s.status != "done"]
+        self.progress.stage("loading rows", sum(segment.rows for segment in todo))
+        if run.options.parallel == 1 or len(todo) <= 1:
+            with self._connect("load") as connection:
+                loader = SegmentLoader(connection, run, reopen(run.snapshot, settings=self.settings))
+                for segment in todo:
+                    loader.load(segment.number)
+                    self.progress.advance(segment.rows)
+            return 0.0
+        with _pool(run.options.parallel, self.settings) as pool:
+            futures = {pool.submit(_load_in_worker, run.id, s.number): s for s in todo}
+            peak = 0.0
+            for future in as_completed(futures):
+                peak = max(peak, future.result())
+                self.progress.advance(futures[future].rows)
+        return peak
+
+    def _connect(self, purpose: str) -> Connection[Any]:
+        return connect(self.settings.require_database(), purpose=purpose)
+
+    @contextmanager
+    def _working(self, purpose: str) -> Iterator[Connection[Any]]:
+        """A connection that holds the migration's lock together with other steps of the run."""
+        with self._connect(purpose) as connection, translate_errors():
+            _lock(connection, shared=True)
+            yield connection
+
+
+def validate_source(
+    settings: Settings, source_name: str, *, parallel: int = 1, progress: Progress | None = None
+) -> ValidationResult:
+    """Compare any source with the table, outside a migration, and store the result."""
+    url = settings.require_database()
+    require_current(url)
+    source = open_source(source_name, settings=settings)
+    with connect(url, purpose="validate") as connection, translate_errors():
+        result = _validate(settings, connection, source, parallel, progress or LogProgress())
+        validation.store_validation(connection, result, run_id=None)
+    return result
+
+
+def _validate(
+    settings: Settings, connection: Connection[Any], source: Source, parallel: int, progress: Progress
+) -> ValidationResult:
+    started = time.monotonic()
+    pieces = [piece for segment in cut_segments(source.snapshot.files) for piece in segment.pieces]
+    progress.stage("comparing rows", source.snapshot.rows)
+    work = validation.prepare(connection)
+    facts = SourceFacts()
+    shares = _shares(pieces, parallel)
+    if len(shares) <= 1:
+        facts = validation.digest_pieces(connection, work, source, pieces)
+        progress.advance(facts.rows)
+    else:
+        with _pool(parallel, settings) as pool:
+            for future in as_completed(
+                [pool.submit(_digest_in_worker, source.snapshot.to_dict(), work, share) for share in shares]
+            ):
+                part = future.result()
+                facts.add(part)
+                progress.advance(part.rows)
+    return validation.compare(connection, work, source, pieces, facts, started=started)
+
+
+def _shares(pieces: list[Piece], parallel: int) -> list[list[Piece]]:
+    """Split pieces into runs of about equal rows, several for each worker, so that none waits long at the end."""
+    if parallel <= 1 or not pieces:
+        return [pieces]
+    target = -(-sum(piece.length for piece in pieces) // (parallel * 4))
+    shares: list[list[Piece]] = [[]]
+    held = 0
+    for piece in pieces:
+        if held >= target:
+            shares.append([])
+            held = 0
+        shares[-1].append(piece)
+        held += piece.length
+    return shares
+
+
+class _Worker:
+    """What a worker process keeps between its tasks."""
+
+    settings: Settings
+    loader: SegmentLoader | None = None
+    loader_run: int = 0
+
+
+@contextmanager
+def _pool(processes: int, settings: Settings) -> Iterator[ProcessPoolExecutor]:
+    """A pool of worker processes; one that was killed becomes an error that says the work can be resumed."""
+    context = get_context("spawn")
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker, initargs=(settings,))
+    try:
+        yield pool
+    except BrokenProcessPool as error:
+        raise TransientError(
+            "a worker process died", hint="out of memory or killed; run the same command again: it goes on where it stopped"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(settings: Settings) -> None:
+    _Worker.settings = settings
+    # Worker processes are the parallelism; threads of Arrow inside each would only fight over the same cores.
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(2)
+
+
+def _load_in_worker(run_id: int, number: int) -> float:
+    with translate_errors():
+        if _Worker.loader is None or _Worker.loader_run != run_id:
+            connection = connect(_Worker.settings.require_database(), purpose="load")
+            run = read_run(connection, run_id)
+            _Worker.loader = SegmentLoader(connection, run, reopen(run.snapshot, settings=_Worker.settings))
+            _Worker.loader_run = run_id
+        _Worker.loader.load(number)
+    return _peak_rss_mb()
+
+
+def _digest_in_worker(snapshot: dict[str, Any], work: str, pieces: list[Piece]) -> SourceFacts:
+    from data_platform.jobs.migration.source import SourceSnapshot
+
+    source = reopen(SourceSnapshot.from_dict(snapshot), settings=_Worker.settings)
+    with connect(_Worker.settings.require_database(), purpose="validate") as connection, translate_errors():
+        return validation.digest_pieces(connection, work, source, pieces)
+
+
+def _lock(connection: Connection[Any], *, shared: bool) -> None:
+    if not try_session_lock(connection, _MIGRATION_KEY, shared=shared):
+        raise BusyError(
+            "another migration is at work on this database",
+            hint="wait for it, or look who it is: SELECT * FROM load_runs ORDER BY id DESC; SELECT * FROM pg_stat_activity",
+        )
+    connection.commit()
+
+
+def _lock_down(connection: Connection[Any]) -> None:
+    """Turn the lock held alone into a shared one: the remaining steps connect for themselves."""
+    connection.execute("SELECT pg_advisory_lock_shared(%s)", (_MIGRATION_KEY,))
+    connection.execute("SELECT pg_advisory_unlock(%s)", (_MIGRATION_KEY,))
+    connection.commit()
+
+
+def _require_rights(connection: Connection[Any]) -> None:
+    row = connection.execute(
+        "SELECT pg_has_role(relowner, 'USAGE'), has_table_privilege('news', 'INSERT'), relowner::regrole::text, current_user"
+        " FROM pg_class WHERE oid = 'news'::regclass"
+    ).fetchone()
+    if row is None or not (row[0] and row[1]):
+        owner = row[2] if row else "its owner"
+        raise StoreError(
+            f"user {row[3] if row else ''} may not load the table news",
+            hint=f"run the migration as {owner}: keys and indexes are taken off and put on again",
+        )
+
+
+def _peak_rss_mb(*, children: bool = False) -> float:
+    who = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
+    return round(resource.getrusage(who).ru_maxrss / 1024, 1)
+
+
+class _Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.monotonic()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        """A stage ended."""
+        now = time.monotonic()
+        self._laps[name] = round(now - self._last, 3)
+        self._last = now
+
+    def seconds(self) -> dict[str, float]:
+        """Return seconds by stage, and the total."""
+        return {**self._laps, "total": round(time.monotonic() - self._start, 3)}

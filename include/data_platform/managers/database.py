@@ -1,0 +1,124 @@
+"""Connections to PostgreSQL and the translation of its errors into ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import errors as pg
+
+from data_platform.errors import BusyError, DataPlatformError, StoreError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+__all__ = ["ServerInfo", "connect", "server_info", "translate_errors", "try_session_lock"]
+
+#: A transaction of ours that its client forgot is ended by the server, so that it cannot hold up the change feed.
+IDLE_IN_TRANSACTION_MS = 15 * 60 * 1000
+_CONNECT_TIMEOUT_S = 10
+#: libpq gives no SQLSTATE for a refused connection, only the server's words; these will not change by waiting.
+_FINAL_CONNECTION_WORDS = ("password authentication", "does not exist", "no pg_hba.conf", "certificate", "invalid connection option")
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """What a server is and what it lets us do."""
+
+    version: str
+    read_only: bool
+    has_lz4: bool
+    data_bytes: int
+
+
+def connect(database_url: str, *, purpose: str, autocommit: bool = False, statement_timeout_s: int = 0) -> Connection[Any]:
+    """Open a connection.
+
+    Args:
+        database_url: `postgresql://…`.
+        purpose: shown as application_name, so that a DBA sees what each connection is for.
+        autocommit: whether each statement is its own transaction.
+        statement_timeout_s: bound on a single statement in seconds, 0 for none.
+
+    Raises:
+        StoreUnavailableError: the server does not answer (worth a retry).
+        StoreError: wrong password, no such database (not worth one).
+    """
+    with translate_errors():
+        return psycopg.connect(
+            database_url,
+            autocommit=autocommit,
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            application_name=f"govbr {purpose}"[:63],
+            options=(
+                f"-c statement_timeout={statement_timeout_s * 1000} "
+                f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
+                "-c timezone=UTC -c client_min_messages=warning"
+            ),
+        )
+
+
+def server_info(connection: Connection[Any]) -> ServerInfo:
+    """Return what the server is and what it lets us do."""
+    row = connection.execute(
+        """
+        SELECT current_setting('server_version'),
+               pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool,
+               'lz4' = ANY ((SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression')::text[]),
+               pg_database_size(current_database())
+        """
+    ).fetchone()
+    assert row is not None  # noqa: S101 - a SELECT without FROM always has one row
+    return ServerInfo(row[0].split(" ")[0], row[1], row[2], row[3])
+
+
+def try_session_lock(connection: Connection[Any], key: int, *, shared: bool = False) -> bool:
+    """Try to take an advisory lock that lasts as long as the connection; False if another holds it."""
+    call = "pg_try_advisory_lock_shared" if shared else "pg_try_advisory_lock"
+    row = connection.execute(f"SELECT {call}(%s)", (key,)).fetchone()
+    return bool(row and row[0])
+
+
+@contextmanager
+def translate_errors() -> Iterator[None]:
+    """Turn driver errors that an operator can act on into typed errors; let programming errors through."""
+    try:
+        yield
+    except psycopg.Error as error:
+        translated = _translate(error)
+        if translated is None:
+            raise
+        raise translated from error
+    except Exception as error:
+        origin = getattr(error, "orig", None)  # SQLAlchemy wraps the driver's error
+        translated = _translate(origin) if isinstance(origin, psycopg.Error) else None
+        if translated is None:
+            raise
+        raise translated from error
+
+
+def _translate(error: psycopg.Error) -> DataPlatformError | None:
+    said = (error.diag.message_primary or str(error)).strip()
+    for kinds, make, hint in _RULES:
+        if isinstance(error, kinds):
+            return make(f"PostgreSQL: {said}", hint=hint)
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        if any(words in said for words in _FINAL_CONNECTION_WORDS):
+            return StoreError(f"PostgreSQL refuses the connection: {said}", hint="check DATABASE_URL: user, password, database")
+        return StoreUnavailableError(f"PostgreSQL does not answer: {said}", hint="check that the server runs and is reachable")
+    return None
+
+
+_RULES: tuple[tuple[tuple[type[psycopg.Error], ...], type[DataPlatformError], str], ...] = (
+    ((pg.DiskFull,), StoreError, "free or add disk space on the server, then run the same command again: it resumes"),
+    ((pg.ReadOnlySqlTransaction,), StoreError, "this is a read-only database or replica; point DATABASE_URL at the primary"),
+    ((pg.InsufficientPrivilege,), StoreError, "the user of DATABASE_URL lacks a permission; grant it or use the owner"),
+    ((pg.UndefinedTable, pg.UndefinedColumn, pg.UndefinedFunction), StoreError, "the schema is missing or old; run: python -m data_platform create-schema"),
+    ((pg.InvalidPassword, pg.InvalidAuthorizationSpecification, pg.InvalidCatalogName), StoreError, "check DATABASE_URL"),
+    ((pg.LockNotAvailable,), BusyError, "another session holds the lock; try again later"),
+    ((pg.DeadlockDetected, pg.SerializationFailure, pg.QueryCanceled), StoreUnavailableError, "trying again is safe"),
+    ((pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.TooManyConnections), StoreUnavailableError, "trying again is safe"),
+)

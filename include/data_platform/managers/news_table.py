@@ -1,0 +1,109 @@
+"""From cleaned Arrow rows to the columns of the table `news`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg import Connection
+
+from data_platform.errors import IntegrityError, StoreError
+from data_platform.managers.binary_copy import PgType
+from data_platform.models.columns import COLUMNS, Kind
+from data_platform.models.theme_cells import ThemeIndex, store_themes
+from data_platform.models.urls import canonical_urls
+
+__all__ = ["NEWS_COLUMNS", "Catalogue", "NewsRows", "news_rows"]
+
+_KINDS = {Kind.TEXT: PgType.TEXT, Kind.INSTANT: PgType.TIMESTAMPTZ, Kind.TAGS: PgType.TEXT_ARRAY}
+
+#: Columns of news that writers set, in COPY order; the others have defaults or are generated.
+NEWS_COLUMNS: tuple[tuple[str, PgType], ...] = (
+    *((c.store, _KINDS[c.kind]) for c in COLUMNS if c.store is not None),
+    ("agency_id", PgType.INTEGER),
+    ("agency_name", PgType.TEXT),
+    ("canonical_url", PgType.TEXT),
+    ("theme_l1_id", PgType.INTEGER),
+    ("theme_l2_id", PgType.INTEGER),
+    ("theme_l3_id", PgType.INTEGER),
+    ("most_specific_theme_id", PgType.INTEGER),
+    ("theme_form", PgType.TEXT),
+    ("theme_cells", PgType.JSONB),
+    ("duplicate_of", PgType.TEXT),
+)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Agencies and themes of a store, as arrays to look codes up in."""
+
+    agency_keys: pa.Array
+    agency_ids: pa.Array
+    agency_names: pa.Array
+    themes: ThemeIndex
+
+    @classmethod
+    def read(cls, connection: Connection[Any]) -> Catalogue:
+        """Read both from the database.
+
+        Raises:
+            StoreError: there is none of them yet.
+        """
+        agencies = connection.execute("SELECT key, id, name FROM agencies ORDER BY key").fetchall()
+        themes = connection.execute("SELECT id, code, label FROM themes ORDER BY code").fetchall()
+        for rows, what in ((agencies, "agencies"), (themes, "themes")):
+            if not rows:
+                raise StoreError(f"the table {what} is empty", hint=f"run: python -m data_platform populate-{what}")
+        keys, ids, names = zip(*agencies, strict=True)
+        return cls(
+            pa.array(keys, pa.string()), pa.array(ids, pa.int32()), pa.array(names, pa.string()), ThemeIndex.of(themes)
+        )
+
+
+@dataclass(frozen=True)
+class NewsRows:
+    """Rows ready for COPY into news (NEWS_COLUMNS), and what was met on the way."""
+
+    columns: list[tuple[pa.Array, PgType]]
+    unknown_themes: Mapping[str, int]
+
+
+def news_rows(rows: pa.RecordBatch, catalogue: Catalogue, *, duplicate_of: Mapping[str, str]) -> NewsRows:
+    """Lay admitted rows out as columns of news.
+
+    Args:
+        rows: admitted rows, all 24 columns in published form.
+        catalogue: agencies and themes of the store.
+        duplicate_of: unique_id -> the primary row of the same article, for rows that are not it.
+
+    Raises:
+        IntegrityError: an agency is not in the catalogue; stubs are made when planning.
+    """
+    at = pc.index_in(rows.column("agency"), value_set=catalogue.agency_keys)
+    if at.null_count:
+        unknown = pc.unique(rows.column("agency").filter(at.is_null())).to_pylist()
+        raise IntegrityError(f"agencies without an entry: {', '.join(map(str, unknown[:5]))}", hint="plan the migration again")
+    themes = store_themes(rows, catalogue.themes)
+    made: dict[str, pa.Array] = {c.store: rows.column(c.name) for c in COLUMNS if c.store is not None}
+    made |= {
+        "agency_id": catalogue.agency_ids.take(at),
+        "agency_name": catalogue.agency_names.take(at),
+        "canonical_url": canonical_urls(rows.column("url")),
+        "theme_l1_id": themes.l1_id,
+        "theme_l2_id": themes.l2_id,
+        "theme_l3_id": themes.l3_id,
+        "most_specific_theme_id": themes.most_specific_id,
+        "theme_form": themes.form,
+        "theme_cells": themes.cells,
+        "duplicate_of": _marked(rows.column("unique_id"), duplicate_of),
+    }
+    return NewsRows([(made[name], kind) for name, kind in NEWS_COLUMNS], themes.unknown_codes)
+
+
+def _marked(unique_ids: pa.Array, duplicate_of: Mapping[str, str]) -> pa.Array:
+    if not duplicate_of:
+        return pa.nulls(len(unique_ids), pa.string())
+    return pa.array([duplicate_of.get(uid) for uid in unique_ids.to_pylist()], pa.string())
