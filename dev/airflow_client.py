@@ -87,14 +87,13 @@ class AirflowClient:
         """
         for name, pool in pools.items():
             body = {
-                "name": name,
                 "slots": pool["slots"],
                 "description": pool.get("description", ""),
                 "include_deferred": pool.get("include_deferred", False),
             }
-            answer = self._http.post("/pools", json=body)
+            answer = self._http.post("/pools", json={"name": name, **body})
             if answer.status_code == HTTPStatus.CONFLICT:
-                answer = self._http.patch(f"/pools/{quote(name, safe='')}", json={"pool": name, **body})
+                answer = self._http.patch(f"/pools/{_quoted(name)}", json={"pool": name, **body})
             _accept(answer, f"pool {name}")
 
     def wait_for_dag(self, dag_id: str, *, timeout: float = 120.0) -> None:
@@ -180,11 +179,17 @@ class AirflowClient:
         path = f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{_quoted(task_id)}/xcomEntries/{_quoted(key)}"
         return self._get(path, map_index=map_index)["value"]
 
-    def task_log(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1, try_number: int = 1) -> list[str]:
-        """Return the lines of a task's log: time, level and event, with what else was logged."""
+    def task_log_end(
+        self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1, try_number: int = 1, lines: int = 20
+    ) -> list[str]:
+        """Return the last lines of a task's log: its warnings and errors, or everything if it has none."""
         path = f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{_quoted(task_id)}/logs/{try_number}"
         content = self._get(path, map_index=map_index, full_content=True)["content"]
-        return [_log_line(entry) for entry in content] if isinstance(content, list) else str(content).splitlines()
+        if not isinstance(content, list):
+            return str(content).splitlines()[-lines:]
+        entries = [entry for entry in content if not str(entry.get("event", "")).startswith("::")]
+        serious = [entry for entry in entries if str(entry.get("level")) in {"warning", "error", "critical"}]
+        return [line for entry in serious or entries for line in _log_lines(entry)][-lines:]
 
     def _task_instances(self, dag_id: str, run_id: str) -> Iterator[dict[str, Any]]:
         offset = 0
@@ -243,11 +248,10 @@ def _ordered(counts: Counter[str]) -> list[str]:
     return sorted(counts, key=lambda state: (_ORDER.index(state) if state in _ORDER else len(_ORDER), state))
 
 
-def _log_line(entry: Mapping[str, Any]) -> str:
-    level = str(entry.get("level", "")).upper()
-    extra = [f"{key}={value}" for key, value in entry.items() if key in {"error", "reason", "exc_info"} and value]
-    parts = [str(entry.get("timestamp") or ""), level, str(entry.get("event", "")), *extra]
-    details = [
-        f"{error.get('exc_type')}: {error.get('exc_value')}" for error in entry.get("error_detail") or () if error
-    ]
-    return " ".join(part for part in (*parts, *details) if part)
+def _log_lines(entry: Mapping[str, Any]) -> list[str]:
+    """Return an entry of a task's log as text, the exception that it carries below it."""
+    lines = [" ".join(str(entry.get(key) or "") for key in ("timestamp", "level", "event"))]
+    for error in entry.get("error_detail") or ():
+        lines += [f"  {frame['filename']}:{frame['lineno']} in {frame['name']}" for frame in error["frames"][-3:]]
+        lines.append(f"  {error['exc_type']}: {error['exc_value']}")
+    return lines

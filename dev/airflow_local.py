@@ -154,8 +154,7 @@ class AirflowLocal:
         for task_id, map_index, try_number in outcome.failed_tasks:
             name = task_id if map_index < 0 else f"{task_id}[{map_index}]"
             self._say(f"the end of the log of {name}:")
-            lines = self.client.task_log(dag_id, run_id, task_id, map_index=map_index, try_number=try_number)
-            for line in lines[-20:]:
+            for line in self.client.task_log_end(dag_id, run_id, task_id, map_index=map_index, try_number=try_number):
                 self._say(f"    {line}")
         return outcome
 

@@ -124,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             break
     _stop(command, options)
     status = command.wait()
+    _reap_orphans(but=command.pid)  # not left to a process 1 that may not care for its children
     return 128 - status if status < 0 else status
 
 
@@ -173,7 +174,7 @@ def _stop(command: subprocess.Popen[bytes], options: argparse.Namespace) -> None
 def _wait_while_alive(command: subprocess.Popen[bytes], deadline: float, *, only_command: bool = False) -> None:
     while time.monotonic() < deadline and (command.poll() is None if only_command else _descendants()):
         command.poll()  # collects it, as the next line collects orphans that the kernel gave us
-        _reap(command.pid)
+        _reap_orphans(but=command.pid)
         time.sleep(0.05)
 
 
@@ -200,9 +201,10 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
         process.send_signal(number)
 
 
-def _reap(command_pid: int) -> None:
-    for process in psutil.Process().children():
-        if process.pid != command_pid and not _is_alive(process):
+def _reap_orphans(*, but: int) -> None:
+    """Collect ended children that the kernel gave us when their parent ended, until there is none."""
+    while ended := [p for p in psutil.Process().children() if p.pid != but and not _is_alive(p)]:
+        for process in ended:
             with contextlib.suppress(ChildProcessError):  # collected meanwhile
                 os.waitpid(process.pid, os.WNOHANG)
 

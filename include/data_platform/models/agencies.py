@@ -148,17 +148,15 @@ def _text(entry: dict[Any, Any], field: str, key: str, origin: str) -> str | Non
 
 def _refuse_cycles(agencies: tuple[Agency, ...], origin: str) -> None:
     parents = {agency.key: agency.parent_key for agency in agencies}
-    cleared: set[str] = set()
     for start in parents:
         path: list[str] = []
         key: str | None = start
-        while key in parents and key not in cleared:
+        while key in parents:
             if key in path:
                 circle = " -> ".join([*path[path.index(key) :], key])
                 raise SourceError(f"{origin}: the parents go round in a circle: {circle}")
             path.append(key)
             key = parents[key]
-        cleared.update(path)
 
 
 def _kind(value: Any) -> str:

@@ -14,7 +14,7 @@ from data_platform.models.yaml_source import load_yaml
 __all__ = ["Theme", "ThemeTree", "parse_themes"]
 
 _SEPARATOR = " - "
-_CODE = re.compile(r"\d{2}(?:\.[0-9]{2}){0,2}")
+_CODE = re.compile(r"[0-9]{2}(?:\.[0-9]{2}){0,2}")
 _DEEPEST_LEVEL = 3
 _FORMS = {1: "NN", 2: "NN.NN", 3: "NN.NN.NN"}
 _USE_TREE = "give themes_tree.yaml of the themes repository, the nested mapping of 640 themes"

@@ -10,20 +10,25 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from difflib import SequenceMatcher
-from os.path import commonprefix
 
 from markupsafe import Markup, escape
 
-_FLOOR = 0.6  # percent of a chart's width: what exists is drawn at least this wide
+from data_platform.models.days import SAO_PAULO
+
+_FLOOR = 1.2  # percent of a chart's width: what exists is drawn at least this wide
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _LANES = 24  # more workers than this share packed lanes
 _DRAWN = 240  # segments drawn one by one; of more, neighbours are drawn together
 _BINS = 90
+_NOTHING = "\N{EN DASH}"
 _GAP = "\N{NO-BREAK SPACE}"  # between a number and its unit
-_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 
 
 # ---------------------------------------------------------------- numbers as words
@@ -32,12 +37,37 @@ _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 
 def thousands(value: object) -> str:
     """Return a value as text, numbers with thousands separators and nothing as a dash."""
     if value is None:
-        return "–"
+        return _NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:,.6g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() or abs(value) >= 1e5 else f"{value:,.4g}"  # noqa: PLR2004
+    return str(value)
+
+
+def rows(number: int) -> str:
+    """Return a number of rows in words."""
+    return f"{number:,} row{'' if number == 1 else 's'}"
+
+
+def clock(instant: datetime | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Return an instant as São Paulo's clocks show it.
+
+    Raises:
+        ValueError: it has no zone.
+    """
+    if instant is None:
+        return _NOTHING
+    if instant.tzinfo is None:
+        raise ValueError(f"an instant needs a zone to be shown: {instant!r}")
+    return instant.astimezone(SAO_PAULO).strftime(form)
+
+
+def fit(page: str) -> str:
+    """Return the page with a visible mark for each character that HTML forbids or that could turn a line around."""
+    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", page)
 
 
 def short(value: float) -> str:
@@ -104,7 +134,7 @@ def _svg(height: float, label: str, content: Iterable[Markup], kind: str = "char
     )
 
 
-def _rect(x: float, y: float, width: float, height: float, tone: str, title: str) -> Markup:
+def _rect(x: float, y: float, width: float, height: float, tone: str, title: str) -> Markup:  # noqa: PLR0913, PLR0917 - four of them are a rectangle
     return Markup(
         '<rect class="{}" x="{:.2f}%" y="{:.1f}" width="{:.2f}%" height="{:.1f}"><title>{}</title></rect>'
     ).format(tone, x, y, width, height, title)
@@ -151,15 +181,12 @@ def year_columns(rows: Mapping[int, int], *, label: str) -> Markup:
     """Return one column per year; a gap of more than eight years is drawn as one narrow break."""
     if not rows:
         return _empty("No rows with a date.")
-    years: list[int | None] = []
-    for year in sorted(rows):
-        last = years[-1] if years else None
-        if last is not None and year - last > 9:  # noqa: PLR2004
-            years.append(None)
-        elif last is not None:
-            years += range(last + 1, year)
-        years.append(year)
-    top, plot, head = max(max(rows.values()), 1), 150.0, 16.0
+    years = list[int | None]()
+    for known in sorted(rows):
+        last = years[-1] if years else known - 1
+        years += [None] if last is not None and known - last > 9 else range((last or known) + 1, known)  # noqa: PLR2004
+        years.append(known)
+    top, plot, head = max(*rows.values(), 1), 150.0, 16.0
     base, slot = head + plot, 100 / max(len(years), 6)
     marks = [_rule(base - plot * t / top) for t in _ticks(top)]
     named = -9
@@ -270,7 +297,7 @@ def segment_strip(spans: Sequence[Span], *, label: str) -> Markup:
                 tip = f"segment {s.name}: {s.rows:,} rows in {duration(s.end - s.start)}, {s.rejected:,} rejected"
                 marks.append(_rect(x, y, width, 18, "span", tip))
                 if s.rejected:
-                    marks.append(_rect(x, y + 14, width, 4, "rejected", tip))
+                    marks.append(_rect(x, y + 15, width, 4, "rejected", tip))
                 if width > 5 and len(s.name) <= 4:  # noqa: PLR2004
                     marks.append(_text(x + width / 2, y + 12.5, s.name, "middle", "inside"))
             y += 22
@@ -340,14 +367,14 @@ def mark_difference(source: object, target: object, *, before: int = 40, after: 
     if source is None or target is None or "" in (source, target):
         return MarkedPair(_whole(source), _whole(target), "one side has no value")
     a, b = _as_text(source), _as_text(target)
-    at = len(commonprefix([a, b]))
+    at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     if at == len(a) == len(b):
         return MarkedPair(_whole(a), _whole(b), "the values look the same as text; their types or digests differ")
     start = max(at - before, 0)
     windows = a[start : at + after], b[start : at + after]
     sides: tuple[list[Markup], list[Markup]] = ([], [])
-    for side, text in zip(sides, (a, b), strict=True):
-        if start:
+    if start:
+        for side in sides:
             side.append(Markup('<i class="sign">{:,} characters alike</i>…').format(start))
     for same, *parts in _blocks(*windows):
         for side, part in zip(sides, parts, strict=True):

@@ -8,8 +8,9 @@ sentinels, NUL bytes and empty texts are the business of admission.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,9 +26,9 @@ __all__ = [
     "NULL_TAG_DROPPED",
     "TAGS_FROM_TEXT",
     "NormalBatch",
+    "Normaliser",
     "Unreadable",
     "examine",
-    "normalise",
 ]
 
 #: Kinds of repair.
@@ -100,6 +101,9 @@ class _Cells:
     repairs: dict[str, pa.BooleanArray] = field(default_factory=dict)
 
 
+_Reader = Callable[[pa.Array], _Cells]
+
+
 def examine(column: Column, found: pa.DataType, *, all_null: bool = False) -> tuple[str, str]:
     """Say whether a physical type can be read as a column.
 
@@ -122,30 +126,44 @@ def examine(column: Column, found: pa.DataType, *, all_null: bool = False) -> tu
     return "", f"{column.name} is {found}{how}"
 
 
-def normalise(part: pa.RecordBatch, columns: Sequence[Column], first_row: int) -> NormalBatch:
-    """Read a batch in any accepted physical form.
+class Normaliser:
+    """Reads the batches of one file into the types of `NORMAL_SCHEMA`.
 
     Args:
-        part: a batch as it lies in the file: columns by name in any order, absent ones are null.
-        columns: the columns wanted, in the order of `NORMAL_SCHEMA`.
-        first_row: index inside the file of the first row.
-
-    Raises:
-        SourceError: a column that was promised to be without values has some.
+        found: the schema of the batches: columns by name in any order, absent ones are read as null.
+        columns: the columns wanted, in the order of `NORMAL_SCHEMA`; each accepted by `examine`.
     """
-    values: list[pa.Array] = []
-    unreadable: dict[str, Unreadable] = {}
-    repaired: dict[str, dict[str, pa.BooleanArray]] = {}
-    for column in columns:
-        position = part.schema.get_field_index(column.name)
-        cells = _no_cells(column, part.num_rows) if position < 0 else _cells(column, part.column(position))
-        values.append(cells.values)
-        if cells.unreadable is not None:
-            unreadable[column.name] = cells.unreadable
-        for kind, mask in cells.repairs.items():
-            repaired.setdefault(kind, {})[column.name] = mask
-    schema = pa.schema([NORMAL_SCHEMA.field(column.name) for column in columns])
-    return NormalBatch(pa.RecordBatch.from_arrays(values, schema=schema), first_row, unreadable, repaired)
+
+    def __init__(self, found: pa.Schema, columns: Sequence[Column]) -> None:
+        self._schema = pa.schema([NORMAL_SCHEMA.field(column.name) for column in columns])
+        self._readers = [
+            (column.name, position, _reader(column, found.types[position]) if position >= 0 else _nulls_for(column))
+            for column in columns
+            for position in (found.get_field_index(column.name),)
+        ]
+
+    def __call__(self, part: pa.RecordBatch, first_row: int) -> NormalBatch:
+        """Read one batch.
+
+        Args:
+            part: a batch as it lies in the file.
+            first_row: index inside the file of its first row.
+
+        Raises:
+            SourceError: a column that was promised to be without values has some.
+        """
+        values: list[pa.Array] = []
+        unreadable: dict[str, Unreadable] = {}
+        repaired: dict[str, dict[str, pa.BooleanArray]] = {}
+        for name, position, read in self._readers:
+            cells = read(part.column(max(0, position)) if part.num_columns else pa.nulls(part.num_rows))
+            values.append(cells.values)
+            if cells.unreadable is not None:
+                unreadable[name] = cells.unreadable
+            for kind, mask in cells.repairs.items():
+                repaired.setdefault(kind, {})[name] = mask
+        batch = pa.RecordBatch.from_arrays(values, schema=self._schema)
+        return NormalBatch(batch, first_row, unreadable, repaired)
 
 
 def _readable(kind: Kind, found: pa.DataType) -> bool:
@@ -172,28 +190,37 @@ def _is_list(found: pa.DataType) -> bool:
     return bool(pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found))
 
 
-def _no_cells(column: Column, rows: int) -> _Cells:
-    return _Cells(pa.nulls(rows, NORMAL_SCHEMA.field(column.name).type))
-
-
-def _cells(column: Column, array: pa.Array) -> _Cells:
-    if pa.types.is_null(array.type):
-        return _no_cells(column, len(array))
-    if not _readable(column.kind, array.type):
-        if pc.all(array.is_null(nan_is_null=True)).as_py() is False:
-            raise SourceError(
-                f"{column.name} is {array.type} and holds values, though the file's footer says that it holds none",
-                hint="write the file anew, with this column in the type of the published dataset",
-            )
-        return _no_cells(column, len(array))
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    if column.kind is Kind.INSTANT:
-        return _instants(column, array)
+def _reader(column: Column, found: pa.DataType) -> _Reader:
+    """Return the function that reads arrays of a physical type as a column."""
+    if pa.types.is_null(found):
+        return _nulls_for(column)
+    if not _readable(column.kind, found):
+        return partial(_only_nulls, column)
+    if pa.types.is_dictionary(found):
+        read = _reader(column, found.value_type)
+        return lambda array: read(array.dictionary_decode())
+    if column.kind is Kind.TEXT:
+        return _text_cells
     if column.kind is Kind.TAGS:
-        return _tags_of_lists(array) if _is_list(array.type) else _tags_of_text(array)
-    text, repaired = _text(array)
-    return _Cells(text, None, {} if repaired is None else {INVALID_UTF8: repaired})
+        return _tags_of_lists if _is_list(found) else _tags_of_text
+    local = column.name != _UTC_WALL_CLOCK
+    if _is_text(found):
+        return partial(_instants_of_text, local=local)
+    return _instants_of_dates if pa.types.is_date(found) else partial(_instants_of_timestamps, local=local)
+
+
+def _nulls_for(column: Column) -> _Reader:
+    wanted = NORMAL_SCHEMA.field(column.name).type
+    return lambda array: _Cells(pa.nulls(len(array), wanted))
+
+
+def _only_nulls(column: Column, array: pa.Array) -> _Cells:
+    if pc.all(array.is_null(nan_is_null=True)).as_py() is False:
+        raise SourceError(
+            f"{column.name} is {array.type} and holds values, though the file's footer says that it holds none",
+            hint="write the file anew, with this column in the type of the published dataset",
+        )
+    return _nulls_for(column)(array)
 
 
 def _mask(indices: Sequence[int], length: int) -> pa.BooleanArray:
@@ -204,6 +231,11 @@ def _mask(indices: Sequence[int], length: int) -> pa.BooleanArray:
 
 
 # ---------------------------------------------------------------------------------------------- text
+
+
+def _text_cells(array: pa.Array) -> _Cells:
+    text, repaired = _text(array)
+    return _Cells(text, None, {} if repaired is None else {INVALID_UTF8: repaired})
 
 
 def _text(array: pa.Array) -> tuple[pa.StringArray, pa.BooleanArray | None]:
@@ -231,29 +263,24 @@ def _decode_anew(values: list[bytes | None]) -> tuple[pa.StringArray, pa.Boolean
 # ------------------------------------------------------------------------------------------ instants
 
 
-def _instants(column: Column, array: pa.Array) -> _Cells:
-    local = column.name != _UTC_WALL_CLOCK
-    if _is_text(array.type):
-        return _instants_of_text(array, local=local)
-    if pa.types.is_date(array.type):
-        array, local = array.cast(pa.date32()).cast(pa.timestamp("s")), True
-    return _instants_of_timestamps(array, local=local)
+def _instants_of_dates(array: pa.Array) -> _Cells:
+    return _instants_of_timestamps(array.cast(pa.date32()).cast(pa.timestamp("s")), local=True)
 
 
 def _instants_of_timestamps(array: pa.Array, *, local: bool) -> _Cells:
     unit, naive = array.type.unit, array.type.tz is None
-    numbers = array.view(pa.int64())
     cut: pa.BooleanArray | None = None
-    if unit == "ns":
-        numbers, cut = _whole_micros(numbers)
-        outside = None
+    outside: pa.BooleanArray | None = None
+    if unit == "ns":  # reaches from 1677 to 2262 only
+        numbers, cut = _whole_micros(array)
     else:
+        numbers = array.view(pa.int64())
         scale = _MICROS_PER_UNIT[unit]
         first = -(-(_FIRST_WALL_CLOCK if naive and local else _FIRST_INSTANT) // scale)
         outside = _outside(numbers, first, _LAST_INSTANT // scale)
         if outside is not None:
             numbers = pc.if_else(outside, pa.scalar(None, pa.int64()), numbers)
-        numbers = pc.multiply(numbers, scale)
+        numbers = numbers if scale == 1 else pc.multiply(numbers, scale)
     if naive and local:
         numbers = instants_of_local(numbers.view(pa.timestamp("us"))).view(pa.int64())
         beyond = _outside(numbers, _FIRST_INSTANT, _LAST_INSTANT)
@@ -269,13 +296,15 @@ def _instants_of_timestamps(array: pa.Array, *, local: bool) -> _Cells:
     return _Cells(numbers.view(_UTC_MICROS), unreadable, {} if cut is None else {NANOSECONDS_CUT: cut})
 
 
-def _whole_micros(nanos: pa.Array) -> tuple[pa.Array, pa.BooleanArray | None]:
+def _whole_micros(array: pa.Array) -> tuple[pa.Int64Array, pa.BooleanArray | None]:
     """Cut nanoseconds to the microsecond at or before; also return where something was cut off."""
+    try:
+        return array.cast(pa.timestamp("us", tz=array.type.tz)).view(pa.int64()), None
+    except pa.ArrowInvalid:  # something would be cut off
+        nanos = array.view(pa.int64())
     micros = pc.divide(nanos, _NANOS_PER_MICRO)  # towards zero
     rest = pc.subtract(nanos, pc.multiply(micros, _NANOS_PER_MICRO))
     cut = pc.fill_null(pc.not_equal(rest, 0), False)
-    if not pc.any(cut).as_py():
-        return micros, None
     return pc.if_else(pc.less(rest, 0), pc.subtract(micros, 1), micros), cut
 
 

@@ -32,7 +32,6 @@ _FIRST_STEP_ROWS = 32
 _LEAST_STEP_ROWS = 16
 # In a large row group a crowd of 2 MB rows may follow thousands of small ones: 128 of them are 256 MB.
 _LARGE_GROUP_STEP_ROWS = 128
-_STEP_GROWTH = 8
 _READ_BUFFER_BYTES = 1 << 20
 
 _MAGIC = b"PAR1"
@@ -155,7 +154,7 @@ def read_rows(
     held_rows = held_bytes = 0
     position = rows.start
     for part in _kept(footer, rows, columns, batch_rows):
-        weight = _weight(part)
+        weight = _most_weight(part)
         # Joining costs a copy, so it is for small parts only.
         large = 4 * part.num_rows >= batch_rows or weight > _STEP_BYTES
         if held and (large or held_rows + part.num_rows > batch_rows or held_bytes + weight > MAX_BATCH_BYTES):
@@ -167,7 +166,7 @@ def read_rows(
             held_rows += part.num_rows
             held_bytes += weight
             continue
-        for piece in _light_pieces(part):
+        for piece in _light_pieces(part, weight):
             yield position, piece
             position += piece.num_rows
     if held:
@@ -198,8 +197,8 @@ def _parts(footer: Footer, row_group: int, columns: Sequence[str], batch_rows: i
             for part in parts:
                 yield part
                 if part.num_rows:
-                    light_enough = _STEP_BYTES * part.num_rows // max(1, _weight(part))
-                    step = max(_LEAST_STEP_ROWS, min(most, step * _STEP_GROWTH, light_enough))
+                    light_enough = _STEP_BYTES * part.num_rows // max(1, _most_weight(part))
+                    step = min(most, max(_LEAST_STEP_ROWS, light_enough))
                     # Takes effect on the next part. Were it ignored, steps would stay as small as the first.
                     file.reader.set_batch_size(step)
     except OSError as error:
@@ -242,23 +241,32 @@ def _open(path: Path, metadata: pq.FileMetaData | None) -> pq.ParquetFile:
     )
 
 
+def _most_weight(batch: pa.RecordBatch) -> int:
+    """Return the bytes of the values of a batch, or more: of a slice it may count what was cut off. Takes no time."""
+    return int(batch.get_total_buffer_size()) + _repeated_bytes(batch)
+
+
 def _weight(batch: pa.RecordBatch) -> int:
-    """Return the bytes of the values of a batch; of a dictionary-encoded column, those after decoding."""
+    return int(batch.nbytes) + _repeated_bytes(batch)
+
+
+def _repeated_bytes(batch: pa.RecordBatch) -> int:
+    """Return what decoding will add to dictionary-encoded columns."""
     total = 0
-    for column in batch.columns:
-        total += column.nbytes
-        if pa.types.is_dictionary(column.type) and pa.types.is_string(column.type.value_type):
+    for index, found in enumerate(batch.schema.types):
+        if pa.types.is_dictionary(found) and pa.types.is_string(found.value_type):
+            column = batch.column(index)
             total += pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0
     return total
 
 
-def _light_pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    if batch.num_rows <= 1 or _weight(batch) <= MAX_BATCH_BYTES:
+def _light_pieces(batch: pa.RecordBatch, most_weight: int) -> Iterator[pa.RecordBatch]:
+    if most_weight <= MAX_BATCH_BYTES or batch.num_rows <= 1:
         yield batch
         return
     half = batch.num_rows // 2
-    yield from _light_pieces(batch.slice(0, half))
-    yield from _light_pieces(batch.slice(half))
+    for piece in (batch.slice(0, half), batch.slice(half)):
+        yield from _light_pieces(piece, _weight(piece))
 
 
 def _join(parts: list[pa.RecordBatch]) -> pa.RecordBatch:

@@ -8,7 +8,6 @@ under the same name, so that a retried task overwrites its own file.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,12 +21,8 @@ from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-
 
 from data_platform.errors import ConfigurationError, TransientError
 from data_platform.jobs.migration import charts
-from data_platform.models.days import SAO_PAULO
 
 _CLI = "python -m data_platform"
-_FINE_STATES = frozenset({"built", "already there", "not needed"})
-#: HTML allows no controls and no lone surrogates; marks of direction could make a row read as another.
-_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 Counts = Mapping[str, int]
 
@@ -130,7 +125,7 @@ class IndexBuild:
     @property
     def fine(self) -> bool:
         """Whether it needs nobody's attention."""
-        return self.state in _FINE_STATES
+        return self.state in {"built", "already there", "not needed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,13 +160,17 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """The comparison of source and table, in rows; names as in `validate --json` (DESIGN §4)."""
+    """The comparison of source and table, in rows; names as in `validate --json` (DESIGN §4).
+
+    A row that several cleanings explain counts under each in `explained` and once in `explained_rows`.
+    """
 
     verdict: Literal["equal", "equal after counted cleanings", "DIFFERENT"]
     source_rows: int
     target_rows: int
     equal: int = 0
     explained: Counts = field(default_factory=dict)
+    explained_rows: int | None = None
     only_in_source: int = 0
     accounted: int = 0
     unaccounted: int = 0
@@ -227,7 +226,7 @@ def next_steps(report: RunReport) -> list[Step]:
         return steps
     first = "After the points above: " if any(step.tone == "act" for step in steps) else ""
     if report.run.dry_run:
-        title, detail = "run again with dry_run off", "The real run reads the source anew and does what this one showed."
+        title, detail = "run again with dry_run off", "The real run reads the source anew and does as this one showed."
     elif report.run.mode == "bulk":
         title = "run the catch-up, then switch to dual_write"
         detail = (
@@ -253,8 +252,8 @@ def _stops(report: RunReport, run: str, compare: str) -> Iterator[Step]:
         yield Step("stop", "Check the source: it gave no rows", detail, (again,))
     if validation is not None and validation.failed:
         detail = (
-            f"{_rows(validation.different)} differ, {_rows(validation.unaccounted)} of the source are nowhere, "
-            f"{_rows(validation.only_in_target)} are in the table only; the tables below name them. "
+            f"Different: {charts.rows(validation.different)}. In the source and nowhere else: "
+            f"{charts.rows(validation.unaccounted)}. In the table only: {charts.rows(validation.only_in_target)}. "
             "Running again updates rows for which the source is newer; then compare again."
         )
         yield Step("stop", "Do not switch to dual_write: the table differs from the source", detail, (run, compare))
@@ -262,12 +261,12 @@ def _stops(report: RunReport, run: str, compare: str) -> Iterator[Step]:
         reason, rows = max(account.rejected_by_reason.items(), key=lambda item: item[1], default=("not said", 0))
         rate, limit = charts.percent(account.reject_rate), charts.percent(report.max_reject_rate)
         detail = (
-            f"{_rows(account.rejected)} {'would be' if dry else 'were'} rejected, most often for {reason} ({rows:,}). "
-            "So many are more often a change in the source than bad rows. Fix the cause; raise --max-reject-rate only "
-            "for rows known to be unusable."
+            f"{charts.rows(account.rejected)} {'would be' if dry else 'were'} rejected, most often for "
+            f"{charts.shorten(reason, 80)} ({rows:,}). So many are rather a change in the source than bad rows. "
+            "Fix the cause; raise --max-reject-rate only for rows known to be unusable."
         )
-        listing = (f"{_CLI} rejects list", f"{_CLI} rejects retry")
-        yield Step("stop", f"Too many rejects: {rate}, and the limit is {limit}", detail, (again,) if dry else listing)
+        commands = (again,) if dry else (f"{_CLI} rejects list", again)
+        yield Step("stop", f"Too many rejects: {rate}, and the limit is {limit}", detail, commands)
 
 
 def _acts(report: RunReport, run: str, compare: str) -> Iterator[Step]:
@@ -276,21 +275,24 @@ def _acts(report: RunReport, run: str, compare: str) -> Iterator[Step]:
         detail = f"Not in place: {charts.shorten(', '.join(bad), 200)}. Running again builds them and keeps the rows."
         yield Step("act", f"Build the missing indexes and constraints ({len(bad)})", detail, (run,))
     if account.rejected and not report.over_limit and not dry:
-        detail = "Each is kept whole, with field and reason. Fix the cause and retry them; those that pass are loaded."
-        commands = (f"{_CLI} rejects list", f"{_CLI} rejects retry")
-        yield Step("act", f"Look at what was rejected: {_rows(account.rejected)}", detail, commands)
+        detail = "Each is kept whole, with field and reason. Fix the cause and run again: those that pass are loaded."
+        title = f"Look at what was rejected: {charts.rows(account.rejected)}"
+        yield Step("act", title, detail, (f"{_CLI} rejects list", run))
     if codes := account.unknown_theme_codes:
         detail = (
-            f"{_rows(sum(codes.values()))} carry theme codes that the tree lacks. Their texts are kept, but they point "
-            "to no theme until the tree has the codes and the migration has run again."
+            f"{charts.rows(sum(codes.values()))} carry theme codes that the tree lacks. Their texts are kept, but they "
+            "point to no theme until the tree has the codes and the migration has run again."
         )
-        commands = (f"{_CLI} populate-themes --source themes_tree.yaml", f"{run} --dry-run" if dry else run)
+        again = f"{run} --dry-run" if dry else run
+        commands = (f"{_CLI} populate-themes --source themes_tree.yaml", again)
         yield Step("act", f"Load the full theme tree (unknown codes: {len(codes)})", detail, commands)
     if stubs := account.stub_agencies:
-        detail = f"{_rows(sum(stubs.values()))} name agencies not in the catalogue; each gets a stub named as its key."
-        commands = (f"{_CLI} populate-agencies --source agencies.yaml",)
-        yield Step("act", f"Add the unknown agencies to agencies.yaml ({len(stubs)})", detail, commands)
-    if report.validation is None and not dry and account.read:
+        detail = f"{charts.rows(sum(stubs.values()))} name agencies not in the catalogue; stubs are named by their key."
+        populate = f"{_CLI} populate-agencies --source agencies.yaml"
+        yield Step("act", f"Add the unknown agencies to agencies.yaml ({len(stubs)})", detail, (populate,))
+    if (v := report.validation) is not None and (off := [m.name for m in v.metrics if not m.ok]):
+        yield Step("act", f"Explain the measures that are off ({len(off)})", charts.shorten(", ".join(off), 300))
+    if v is None and not dry and account.read:
         detail = "This run made no comparison, so nothing proves yet that the two are equal."
         yield Step("act", "Compare the table with the source", detail, (compare,))
 
@@ -299,17 +301,13 @@ def _looks(report: RunReport) -> Iterator[Step]:
     account, other = report.account, report.account.duplicates_by_kind.get("other_content", 0)
     if account.rejected and not report.over_limit and report.run.dry_run:
         detail = "They are within the limit. The real run keeps each whole, for a retry; a sample is below."
-        yield Step("look", f"Would be rejected: {_rows(account.rejected)}", detail)
+        yield Step("look", f"Would be rejected: {charts.rows(account.rejected)}", detail)
     if account.vanished:
         detail = "A migration deletes nothing. If they were taken down at the source, delete them on purpose."
-        yield Step("look", f"In the table but no longer in the source: {_rows(account.vanished)}", detail)
+        yield Step("look", f"In the table but no longer in the source: {charts.rows(account.vanished)}", detail)
     if other:
         detail = "The source has a unique_id more than once with different content; one of each is in the table."
-        yield Step("look", f"Duplicates with other content: {_rows(other)}", detail)
-
-
-def _rows(number: int) -> str:
-    return f"{number:,} row" if number == 1 else f"{number:,} rows"
+        yield Step("look", f"Duplicates with other content: {charts.rows(other)}", detail)
 
 
 def verdict_of(report: RunReport) -> Step:
@@ -320,7 +318,7 @@ def verdict_of(report: RunReport) -> Step:
     if steps[0].tone == "stop":
         more = "" if points == 1 else f" Points to see to, this one included: {points}."
         return Step("stop", steps[0].title, said + steps[0].detail + more)
-    proof = f"Each of the {_rows(report.account.read)} read has exactly one outcome. "
+    proof = f"Each of the {charts.rows(report.account.read)} read has exactly one outcome. "
     if validation is not None:
         cleaned = "" if validation.verdict == "equal" else ", apart from counted cleanings"
         proof += f"The table equals the source{cleaned}."
@@ -342,19 +340,11 @@ def render_report(report: RunReport) -> str:
     """
     env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     env.filters |= {"n": charts.thousands, "pct": charts.percent, "took": charts.duration, "cut": charts.shorten}
-    env.filters["when"] = _when
+    env.filters["when"] = charts.clock
     template = env.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
     facts = {"verdict": verdict_of(report), "steps": next_steps(report), "spans": _spans(report), "charts": charts}
     page = template.render(r=report, run=report.run, account=report.account, v=report.validation, **facts)
-    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", page)
-
-
-def _when(instant: datetime | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-    if instant is None:
-        return "–"
-    if instant.tzinfo is None:
-        raise ValueError(f"an instant needs a zone to be shown: {instant!r}")
-    return instant.astimezone(SAO_PAULO).strftime(form)
+    return charts.fit(page)
 
 
 def _spans(report: RunReport) -> list[charts.Span]:
@@ -378,7 +368,7 @@ def write_report(report: RunReport, *, reports_uri: str) -> str:
         ConfigurationError: the place cannot be used as it is.
         TransientError: a remote place failed to take the file.
     """
-    name = f"migration-{report.run.id}-{_when(report.run.started_at, '%Y%m%d-%H%M%S')}.html"
+    name = f"migration-{report.run.id}-{charts.clock(report.run.started_at, '%Y%m%d-%H%M%S')}.html"
     page = render_report(report).encode()
     hint = "set REPORTS_URI to a folder or bucket that this process may write to"
     try:

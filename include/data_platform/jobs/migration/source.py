@@ -18,7 +18,7 @@ from typing import Any
 
 from data_platform.errors import SourceError
 from data_platform.jobs.migration.hub import HubDataset
-from data_platform.jobs.migration.normalise import NormalBatch, Unreadable, examine, normalise
+from data_platform.jobs.migration.normalise import NormalBatch, Normaliser, Unreadable, examine
 from data_platform.jobs.migration.parquet_file import Footer, RowRange, fingerprint, read_footer, read_rows
 from data_platform.models.columns import COLUMNS, REQUIRED_COLUMNS, Column
 from data_platform.settings import Settings
@@ -167,8 +167,10 @@ class Source:
         footer = self._footer(planned)
         before = sum(planned.row_groups[: rows.row_group])
         present = [column.name for column in wanted if column.name in footer.schema.names]
+        normalise: Normaliser | None = None
         for first, batch in read_rows(footer, rows, columns=present, batch_rows=batch_rows):
-            yield normalise(batch, wanted, before + first)
+            normalise = normalise or Normaliser(batch.schema, wanted)
+            yield normalise(batch, before + first)
 
     def _footer(self, planned: SourceFile) -> Footer:
         if self._last is None or self._last.name != planned.path:
