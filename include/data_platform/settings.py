@@ -55,6 +55,7 @@ class Settings:
         agencies_source: path or URL of agencies.yaml; empty means the shipped catalogue.
         themes_source: path or URL of themes_tree.yaml; empty means the shipped catalogue.
         reports_uri: folder or object-storage URI where reports are written.
+        statement_timeout_s: bound on one SQL statement in seconds, 0 for none; tasks set it to their own timeout.
     """
 
     database_url: str = ""
@@ -64,6 +65,7 @@ class Settings:
     agencies_source: str = ""
     themes_source: str = ""
     reports_uri: str = "reports"
+    statement_timeout_s: int = 0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

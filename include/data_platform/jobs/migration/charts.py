@@ -24,7 +24,7 @@ from data_platform.models.days import SAO_PAULO
 _FLOOR = 1.2  # percent of a chart's width: what exists is drawn at least this wide
 _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _LANES = 24  # more workers than this share packed lanes
-_DRAWN = 240  # segments drawn one by one; of more, neighbours are drawn together
+_DRAWN = 120  # segments drawn one by one; of more, neighbours are drawn together
 _BINS = 90
 _NOTHING = "\N{EN DASH}"
 _GAP = "\N{NO-BREAK SPACE}"  # between a number and its unit

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 from psycopg import Connection
 
-from data_platform.errors import BusyError, StoreError, TransientError
+from data_platform.errors import BusyError, IntegrityError, StoreError, TransientError
 from data_platform.failpoints import failpoint
 from data_platform.jobs.migration import indexes, validation
 from data_platform.jobs.migration.account import Account, close_account
@@ -102,21 +102,19 @@ class MigrationJob:
         self.options = options
         self.progress: Progress = progress or LogProgress()
 
-    def preflight(self) -> dict[str, Any]:
-        """Look at both ends before anything is done; return what was seen.
+    def check_ends(self) -> dict[str, Any]:
+        """Look whether both ends can be used at all; return what was seen.
 
         Raises:
             DataPlatformError: typed, with what to do, for the first thing that stands in the way.
         """
-        url = self.settings.require_database()
-        with connect(url, purpose="preflight") as connection, translate_errors():
+        with self._connect("preflight") as connection, translate_errors():
             server = server_info(connection)
             if server.read_only:
                 raise StoreError("the database is read-only", hint="point DATABASE_URL at the primary, not at a replica")
-            require_current(url)
-            Catalogue.read(connection)
-            _require_rights(connection)
         source = open_source(self.options.source, settings=self.settings)
+        for note in source.snapshot.notes:
+            self.progress.note(note)
         return {
             "server": server.version,
             "lz4": server.has_lz4,
@@ -126,6 +124,19 @@ class MigrationJob:
             "revision": source.snapshot.revision,
             "notes": list(source.snapshot.notes),
         }
+
+    def preflight(self) -> dict[str, Any]:
+        """Look at both ends and at what must be in the database before rows can come.
+
+        Raises:
+            DataPlatformError: typed, with what to do, for the first thing that stands in the way.
+        """
+        seen = self.check_ends()
+        require_current(self.settings.require_database())
+        with self._connect("preflight") as connection, translate_errors():
+            Catalogue.read(connection)
+            _require_rights(connection)
+        return seen
 
     def plan(self, connection: Connection[Any] | None = None) -> Run:
         """Plan, or find the unfinished run of the same source; see `plan.plan_run`."""
@@ -144,6 +155,15 @@ class MigrationJob:
         with self._connect("plan") as own, translate_errors():
             _lock(own, shared=False)
             return plan_run(own, source, self.options, on_progress=advance)
+
+    def planned(self) -> dict[str, Any]:
+        """Look at both ends, plan, and return the run with its segments as plain data."""
+        self.preflight()
+        run = self.plan()
+        with self._connect("plan") as connection:
+            segments = [{"number": s.number, "label": s.label} for s in read_segments(connection, run.id)]
+        self.progress.note(f"migration {run.id} ({run.mode}): {run.snapshot.rows:,} rows in {len(segments)} segments")
+        return {"run_id": run.id, "mode": run.mode, "dry_run": run.dry_run, "segments": segments}
 
     def load(self, run_id: int, number: int) -> Segment:
         """Load one segment; see `SegmentLoader.load`."""
@@ -202,6 +222,39 @@ class MigrationJob:
             connection.commit()
         return place
 
+    def summary(self, run_id: int) -> dict[str, Any]:
+        """Return account, validation and seconds of a run, small enough for a task to hand on."""
+        with self._connect("report") as connection:
+            run = read_run(connection, run_id)
+        compared = dict(run.validation or {})
+        compared["differences"] = compared.get("differences", [])[:10]
+        seconds = (run.finished_at - run.started_at).total_seconds() if run.finished_at else None
+        return {
+            "run_id": run.id,
+            "mode": run.mode,
+            "dry_run": run.dry_run,
+            "account": run.account,
+            "validation": compared if run.validation else None,
+            "seconds": seconds,
+        }
+
+    def require_equal(self, summary: Mapping[str, Any]) -> str:
+        """Return the verdict of a run.
+
+        Raises:
+            IntegrityError: source and table differ.
+        """
+        compared = summary["validation"]
+        if compared is None:
+            return "dry run: nothing was loaded, nothing compared"
+        if compared["verdict"] == validation.DIFFERENT:
+            raise IntegrityError(
+                f"source and table differ: {compared['different']:,} rows differ, {compared['unaccounted']:,} are lost,"
+                f" {compared['only_in_target']:,} are in the table only",
+                hint=f"do not switch to this database; each difference is named in {summary['report']}",
+            )
+        return str(compared["verdict"])
+
     def run(self, *, validate: bool = True) -> Outcome:
         """Do all steps, with `parallel` worker processes.
 
@@ -251,7 +304,9 @@ class MigrationJob:
         return peak
 
     def _connect(self, purpose: str) -> Connection[Any]:
-        return connect(self.settings.require_database(), purpose=purpose)
+        return connect(
+            self.settings.require_database(), purpose=purpose, statement_timeout_s=self.settings.statement_timeout_s
+        )
 
     @contextmanager
     def _working(self, purpose: str) -> Iterator[Connection[Any]]:

@@ -136,11 +136,12 @@ class Normaliser:
 
     def __init__(self, found: pa.Schema, columns: Sequence[Column]) -> None:
         self._schema = pa.schema([NORMAL_SCHEMA.field(column.name) for column in columns])
-        self._readers = [
-            (column.name, position, _reader(column, found.types[position]) if position >= 0 else _nulls_for(column))
-            for column in columns
-            for position in (found.get_field_index(column.name),)
-        ]
+        types = found.types
+        self._readers: list[tuple[str, int, _Reader]] = []
+        for column in columns:
+            position = found.get_field_index(column.name)
+            read = _nulls_for(column) if position < 0 else _reader(column, types[position])
+            self._readers.append((column.name, max(0, position), read))
 
     def __call__(self, part: pa.RecordBatch, first_row: int) -> NormalBatch:
         """Read one batch.
@@ -156,7 +157,7 @@ class Normaliser:
         unreadable: dict[str, Unreadable] = {}
         repaired: dict[str, dict[str, pa.BooleanArray]] = {}
         for name, position, read in self._readers:
-            cells = read(part.column(max(0, position)) if part.num_columns else pa.nulls(part.num_rows))
+            cells = read(part.column(position) if part.num_columns else pa.nulls(part.num_rows))
             values.append(cells.values)
             if cells.unreadable is not None:
                 unreadable[name] = cells.unreadable

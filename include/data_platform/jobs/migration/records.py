@@ -91,6 +91,11 @@ class Segment:
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
+    def summary(self) -> dict[str, Any]:
+        """Return what became of the segment's rows, small enough for a task to hand on."""
+        names = ("read", "loaded", "updated", "already_present", "duplicates", "rejected")
+        return {"label": self.label, **{name: self.counts.get(name, 0) for name in names}}
+
 
 @dataclass(frozen=True)
 class Run:

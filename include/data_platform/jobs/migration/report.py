@@ -261,9 +261,9 @@ def _stops(report: RunReport, run: str, compare: str) -> Iterator[Step]:
         reason, rows = max(account.rejected_by_reason.items(), key=lambda item: item[1], default=("not said", 0))
         rate, limit = charts.percent(account.reject_rate), charts.percent(report.max_reject_rate)
         detail = (
-            f"{charts.rows(account.rejected)} {'would be' if dry else 'were'} rejected, most often for "
-            f"{charts.shorten(reason, 80)} ({rows:,}). So many are rather a change in the source than bad rows. "
-            "Fix the cause; raise --max-reject-rate only for rows known to be unusable."
+            f"{charts.rows(account.rejected)} {'would be' if dry else 'were'} rejected, most often: "
+            f"{charts.shorten(reason, 80)} ({rows:,}). That many usually mean that the source has changed. Fix the "
+            "cause; raise --max-reject-rate only for rows known to be unusable."
         )
         commands = (again,) if dry else (f"{_CLI} rejects list", again)
         yield Step("stop", f"Too many rejects: {rate}, and the limit is {limit}", detail, commands)

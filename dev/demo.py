@@ -1,0 +1,185 @@
+"""The story of the migration on one machine, without cloud, Docker or network: `make demo`.
+
+A made-up corpus with planted faults is migrated into an embedded PostgreSQL by the real DAG in a real
+Airflow; every row is accounted for and both sides are compared. Then the same DAG runs again and
+finds nothing to do. The exit status is 0 only if all of that held.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from dev.airflow_local import AirflowLocal
+from dev.embedded_postgres import EmbeddedPostgres
+from dev.sample_data import write_corpus
+from dev.state import REPOSITORY, LocalStackError, state_path
+
+__all__ = ["DAG_ID", "corpus_environment", "ended_by_signals", "main"]
+
+DAG_ID = "migrate_hf_to_postgres"
+_DATABASE = "govbrnews_demo"
+_ROWS = 3000
+#: The rows that a source row can end as; together they are all rows read.
+_OUTCOMES = ("loaded", "updated", "already_present", "duplicates", "rejected")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the last task of the migration reports.
+
+    Attributes:
+        account: rows read and what became of them, with `rejected_by_reason`.
+        validation: the comparison of source and database, with `equal`.
+        seconds: how long the migration took.
+        report: where the HTML report lies.
+    """
+
+    account: Mapping[str, Any]
+    validation: Mapping[str, Any]
+    seconds: float
+    report: str
+
+    @classmethod
+    def from_xcom(cls, value: Any) -> Result:
+        """Read the task's return value.
+
+        Raises:
+            LocalStackError: it is not what the DAG promises.
+        """
+        wanted = ("account", "validation", "seconds", "report")
+        if not isinstance(value, Mapping) or not all(key in value for key in wanted):
+            raise LocalStackError(f"task report of {DAG_ID} handed over {value!r}, not {', '.join(wanted)}")
+        return cls(value["account"], value["validation"], float(value["seconds"]), str(value["report"]))
+
+    @property
+    def equal(self) -> bool:
+        """Source and database hold the same, but for what is accounted for."""
+        return self.validation.get("equal") is True
+
+    @property
+    def adds_up(self) -> bool:
+        """Every row read ended as exactly one of the outcomes."""
+        return self.account.get("read") == sum(int(self.account.get(name, 0)) for name in _OUTCOMES)
+
+    def lines(self) -> list[str]:
+        """Return the account and the verdict in words."""
+        counts = [f"  {name.replace('_', ' '):<18}{int(self.account.get(name, 0)):>8,}" for name in ("read", *_OUTCOMES)]
+        reasons = [
+            f"      {reason}: {count}" for reason, count in (self.account.get("rejected_by_reason") or {}).items()
+        ]
+        verdict = "equal, row by row" if self.equal else "NOT EQUAL"
+        sums = "" if self.adds_up else "  THE ROWS DO NOT ADD UP"
+        return [
+            *counts,
+            *reasons,
+            *filter(None, [sums]),
+            f"  verdict           {verdict} ({self.validation.get('source_rows')} rows published, "
+            f"{self.validation.get('target_rows')} stored)",
+            f"  seconds           {self.seconds:.1f}",
+            f"  report            {self.report}",
+        ]
+
+
+def main() -> int:
+    """Play the demo; 0 if the migration succeeded, proved equal and a second run changed nothing."""
+    started = time.monotonic()
+    try:
+        with ended_by_signals(), ExitStack() as stack:
+            ok = _play(stack)
+            _say("stopping Airflow and PostgreSQL …")
+    except LocalStackError as error:
+        print(f"the demo could not go on: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    _say(f"{'done' if ok else 'FAILED'} after {time.monotonic() - started:.0f} s")
+    return 0 if ok else 1
+
+
+def _play(stack: ExitStack) -> bool:
+    folder = state_path("demo")
+    corpus = folder / "corpus"
+    shutil.rmtree(corpus, ignore_errors=True)
+    planted = write_corpus(corpus, _ROWS, dirty=True)
+    _say(f"a made-up corpus of {_ROWS} rows, {sum(planted.values())} of them with a planted fault: {corpus}")
+
+    server = stack.enter_context(EmbeddedPostgres(bound=True))
+    server.drop_database(_DATABASE)
+    database_url = server.create_database(_DATABASE)
+    _say(f"an empty database: {_DATABASE}")
+
+    _say("starting Airflow (half a minute, more on a busy machine) …")
+    airflow = stack.enter_context(
+        AirflowLocal(
+            folder / "airflow",
+            fresh=True,
+            environment={**corpus_environment(corpus, database_url), "HF_HUB_OFFLINE": "1", "HF_TOKEN": ""},
+        )
+    )
+    first = _migrate(airflow, corpus)
+    if first is None:
+        return False
+    _say("once more, to see that doing it twice changes nothing")
+    second = _migrate(airflow, corpus)
+    return second is not None and first.equal and first.adds_up and _changed_nothing(second)
+
+
+def corpus_environment(corpus: Path, database_url: str) -> dict[str, str]:
+    """Return the settings for migrating a made-up corpus into a local database."""
+    return {
+        "DATABASE_URL": database_url,
+        "REPORTS_URI": os.environ.get("REPORTS_URI") or str(REPOSITORY / "reports"),
+        "THEMES_SOURCE": str(corpus / "themes_tree.yaml"),
+    }
+
+
+def _migrate(airflow: AirflowLocal, corpus: Path) -> Result | None:
+    """Run the migration and print its result; None if the run failed."""
+    outcome = airflow.run(DAG_ID, {"source": str(corpus), "dry_run": False})
+    if not outcome.succeeded:
+        return None
+    result = Result.from_xcom(airflow.client.xcom(DAG_ID, outcome.run_id, "report"))
+    for line in result.lines():
+        _say(line)
+    return result
+
+
+def _changed_nothing(second: Result) -> bool:
+    loaded, updated = int(second.account.get("loaded", -1)), int(second.account.get("updated", -1))
+    unchanged = loaded == updated == 0
+    _say(f"the second run loaded {loaded} and updated {updated}: {'nothing changed' if unchanged else 'IT CHANGED ROWS'}")
+    return unchanged and second.equal and second.adds_up
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal end the stack as Ctrl-C does: in order, leaving nothing running."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
