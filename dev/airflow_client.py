@@ -170,7 +170,7 @@ class AirflowClient:
                 raise AirflowError(f"run {run_id} of {dag_id} is still {state} after {timeout:.0f} s")
             time.sleep(every)
 
-    def xcom(self, dag_id: str, run_id: str, task_id: str, *, key: str = "return_value", map_index: int = -1) -> Any:
+    def xcom(self, dag_id: str, run_id: str, task_id: str, *, key: str = "return_value", map_index: int = -1) -> object:
         """Return what a task handed over.
 
         Raises:
@@ -200,7 +200,7 @@ class AirflowClient:
             if offset >= page["total_entries"]:
                 return
 
-    def _get(self, path: str, **query: Any) -> dict[str, Any]:
+    def _get(self, path: str, **query: str | int) -> dict[str, Any]:
         """Ask, and ask again when the answer is the hiccup of a busy SQLite."""
         for attempt in range(1, _GET_ATTEMPTS + 1):
             last = attempt == _GET_ATTEMPTS

@@ -178,9 +178,7 @@ class AirflowLocal:
         if unhealthy:
             what = f"has no healthy {', '.join(unhealthy)}" if self.is_running() else "ended by itself"
             log = "\n".join(f"  {line}" for line in self.telling_log_lines())
-            raise AirflowError(
-                f"Airflow {what} after {time.monotonic() - started:.0f} s; from {self.log_file}:\n{log}"
-            )
+            raise AirflowError(f"Airflow {what} after {time.monotonic() - started:.0f} s; from {self.log_file}:\n{log}")
 
     def _shim(self) -> Path:
         """Write the `airflow` that standalone calls for its parts, and return it.

@@ -255,11 +255,22 @@ class EmbeddedPostgres:
         password_file.touch(mode=0o600)
         password_file.write_text(secrets.token_urlsafe(18) + "\n", encoding="ascii")
         self._account.take(password_file)
-        command = [bin_dir / "initdb", f"--pgdata={making}", f"--username={_SUPERUSER}", f"--pwfile={password_file}"]
+        command: list[str | Path] = [
+            bin_dir / "initdb",
+            f"--pgdata={making}",
+            f"--username={_SUPERUSER}",
+            f"--pwfile={password_file}",
+        ]
         command += ["--encoding=UTF8", "--auth-local=trust", "--auth-host=scram-sha-256", *locale_options(version)]
         command += ["--no-sync"] if self._settings.get("fsync") == "off" else []
-        done = subprocess.run(  # noqa: S603
-            command, check=False, capture_output=True, text=True, cwd="/", env=clean_environment(), **self._account.popen
+        done = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            env=clean_environment(),
+            **self._account.popen,
         )
         if done.returncode:
             password_file.unlink()
@@ -300,7 +311,7 @@ class EmbeddedPostgres:
                     to_group=False,
                 )
             else:
-                self._handle = subprocess.Popen(  # noqa: S603
+                self._handle = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=log,

@@ -65,7 +65,7 @@ class Lifeline:
         options += ["--to-group"] if to_group else []
         options += [f"--user={user}", f"--group={group}"] if user is not None else []
         self._grace = grace
-        self._process = subprocess.Popen(  # noqa: S603 - the callers' own commands
+        self._process = subprocess.Popen(
             [sys.executable, "-I", __file__, *options, "--", *map(str, command)],
             stdin=subprocess.PIPE,
             stdout=log,
@@ -110,12 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signal.signal(number, signal.SIG_DFL)
         _prctl(_PR_SET_PDEATHSIG, options.signal)  # if somebody kills the supervisor itself
 
-    command = subprocess.Popen(  # noqa: S603
+    command = subprocess.Popen(
         options.command,
         stdin=subprocess.DEVNULL,
         cwd=options.cwd,
         process_group=0,
-        preexec_fn=prepare,  # this process has one thread: safe here
+        preexec_fn=prepare,  # noqa: PLW1509 - this process has one thread: safe here
         **({} if options.user is None else {"user": options.user, "group": options.group, "extra_groups": []}),
     )
     while command.poll() is None and not stopping.asked:

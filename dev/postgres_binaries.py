@@ -106,7 +106,7 @@ def usable_bin_dir(chosen: Path | None, account: Account) -> Path:
 
 def major_version(bin_dir: Path) -> int:
     """Return the major version of the server in a folder of binaries."""
-    said = subprocess.run([bin_dir / "postgres", "--version"], check=True, capture_output=True, text=True).stdout  # noqa: S603
+    said = subprocess.run([bin_dir / "postgres", "--version"], check=True, capture_output=True, text=True).stdout
     found = re.search(r"(\d+)", said)
     if found is None:
         raise EmbeddedPostgresError(f"{bin_dir / 'postgres'} says {said!r} when asked for its version")
@@ -122,7 +122,7 @@ def locale_options(version: int) -> list[str]:
 
 def supports_lz4(bin_dir: Path, data_dir: Path, account: Account) -> bool:
     """Say whether a server can compress large values with lz4 (the wheel's cannot, Debian's can)."""
-    asked = subprocess.run(  # noqa: S603
+    asked = subprocess.run(
         [bin_dir / "postgres", "-D", data_dir, "-c", "default_toast_compression=lz4", "-C", "data_directory"],
         check=False,
         capture_output=True,
@@ -171,7 +171,7 @@ def _copied_wheel_bin_dir(bin_dir: Path) -> Path:
 
 def _can_execute(program: Path, account: Account) -> bool:
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             [program, "--version"], check=False, capture_output=True, cwd="/", env=clean_environment(), **account.popen
         )
     except (FileNotFoundError, PermissionError):

@@ -24,11 +24,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+
 from data_platform.jobs.master_data import load_agencies, load_themes
 from data_platform.models.columns import PUBLISHED_SCHEMA
 from data_platform.models.days import instants_of_local
 from data_platform.models.themes import Theme
-
 from dev.sample_faults import NO_VIDEO_SCHEMA, FaultPlan
 from dev.sample_vocabulary import CATEGORIES, LOWER_THEMES, SUFFIXES, TAGS, Lexicon, zipf
 
@@ -171,7 +171,7 @@ class _Maker:
             hashlib.md5(f"{agency}_{day}_{title}".encode(), usedforsecurity=False).hexdigest()
             for agency, day, title in zip(agencies, days, titles, strict=True)
         ]
-        updated = [at if at is not None else None for at in _some(rng, 0.05, published + rng.integers(_DAY, size=size))]
+        updated = _some(rng, 0.05, published + rng.integers(_DAY, size=size))
         topics = rng.integers(self._topics, size=size)
         columns: dict[str, list[Any]] = {
             "unique_id": ids,
@@ -187,9 +187,12 @@ class _Maker:
                 for agency, day, uid, number in zip(agencies, days, ids, self._number[start:stop].tolist(), strict=True)
             ],
             "content": self._contents(topics),
-            "image": _some(rng, 0.94, [f"https://www.gov.br/{a}/imagens/{u[:20]}.jpeg" for a, u in _pairs(agencies, ids)]),
+            "image": _some(
+                rng, 0.94, [f"https://www.gov.br/{a}/imagens/{u[:20]}.jpeg" for a, u in _pairs(agencies, ids)]
+            ),
             "video_url": [
-                f"https://tvbrasil.ebc.com.br/videos/{u[:12]}" if a == "tvbrasil" else None for a, u in _pairs(agencies, ids)
+                f"https://tvbrasil.ebc.com.br/videos/{u[:12]}" if a == "tvbrasil" else None
+                for a, u in _pairs(agencies, ids)
             ],
             "category": self._categories(local),
             "tags": self._tags(local),
@@ -265,16 +268,18 @@ class _Maker:
         branches = [self._branches[i] for i in rng.integers(len(self._branches), size=size).tolist()]
         summaries = self._texts(topics, rng.integers(4, 7, size))
         rows = [
-            _theme_cells(branch, deep if is_classified else 0, is_known)
+            _theme_cells(branch, deep if is_classified else 0, is_known=is_known)
             for branch, is_known, is_classified, deep in zip(branches, known.tolist(), classified, depth, strict=True)
         ]
         names = [name for name in PUBLISHED_SCHEMA.names if "theme" in name]
-        columns: dict[str, list[Any]] = {name: list(cells) for name, cells in zip(names, zip(*rows, strict=True), strict=True)}
+        columns: dict[str, list[Any]] = {
+            name: list(cells) for name, cells in zip(names, zip(*rows, strict=True), strict=True)
+        }
         columns["summary"] = [text if is_there else None for text, is_there in zip(summaries, classified, strict=True)]
         return columns
 
 
-def _theme_cells(branch: _Branch, depth: int, is_known: bool) -> tuple[str | None, ...]:  # noqa: FBT001
+def _theme_cells(branch: _Branch, depth: int, *, is_known: bool) -> tuple[str | None, ...]:
     """Return the nine theme cells of a row that is classified down to a level (0: the first level's text alone)."""
     levels = (branch.first, branch.second, branch.third)[:depth]
     padded = [*levels, *[None] * (3 - depth), levels[-1] if levels else None]
@@ -290,7 +295,9 @@ def _branches(themes: Sequence[Theme]) -> list[_Branch]:
 
     def below(parent: Theme) -> list[Theme]:
         made_up = [
-            Theme(f"{parent.code}.{n:02d}", f"{LOWER_THEMES[(n + len(parent.code)) % 9]}", parent.level + 1, parent.code)
+            Theme(
+                f"{parent.code}.{n:02d}", f"{LOWER_THEMES[(n + len(parent.code)) % 9]}", parent.level + 1, parent.code
+            )
             for n in (1, 2, 3)
         ]
         return children.get(parent.code) or made_up

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
 from data_platform.models.columns import PUBLISHED_SCHEMA
 
 __all__ = ["NO_VIDEO_SCHEMA", "FaultPlan"]

@@ -98,9 +98,7 @@ _LISTS: Mapping[str, tuple[str, ...]] = {
         territórios quilombolas|unidades de conservação|polos industriais|zonas portuárias|a Amazônia Legal|
         o Cerrado|o litoral do Sudeste|o Vale do Jequitinhonha|o interior do Centro-Oeste|a Serra Gaúcha"""
     ),
-    "mes": _words(
-        "março|agosto|novembro|maio|outubro|abril|junho|setembro|julho|dezembro|fevereiro|janeiro"
-    ),
+    "mes": _words("março|agosto|novembro|maio|outubro|abril|junho|setembro|julho|dezembro|fevereiro|janeiro"),
     "semana": _words("segunda-feira|terça-feira|quarta-feira|quinta-feira|sexta-feira|sábado|domingo"),
     "nome": _words(
         """Ana|João|Maria|Carlos|Paula|Marcos|Luciana|Roberto|Fernanda|Antônio|Juliana|Pedro|Camila|Rafael|
@@ -171,7 +169,13 @@ _TITLES: tuple[str, ...] = _words(
 )
 
 #: What makes a title the only one of its kind; `{}` is its number.
-SUFFIXES: tuple[str, ...] = (" – edital {}", " (portaria nº {})", ": boletim {}", " – etapa {}", ", diz nota técnica {}")
+SUFFIXES: tuple[str, ...] = (
+    " – edital {}",
+    " (portaria nº {})",
+    ": boletim {}",
+    " – etapa {}",
+    ", diz nota técnica {}",
+)
 
 CATEGORIES: tuple[str, ...] = _words(
     """Notícias|Institucional|Saúde|Educação|Meio ambiente|Economia|Infraestrutura|Eventos|Cultura|Ciência|Gestão|
@@ -269,7 +273,7 @@ class Lexicon:
         return [words[i] for i in topic[zipf(self._rng, len(topic), size)].tolist()]
 
 
-def zipf(rng: np.random.Generator, kinds: int, size: int, *, exponent: float = 0.6) -> np.ndarray:
+def zipf(rng: np.random.Generator, kinds: int, size: int | tuple[int, int], *, exponent: float = 0.6) -> np.ndarray:
     """Draw numbers below `kinds`, the n-th with a weight of 1 / n**exponent."""
     weights = 1.0 / np.arange(1, kinds + 1) ** exponent
     return rng.choice(kinds, size, p=weights / weights.sum())

@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from data_platform.settings import redact_url
-
 from dev.airflow_local import AirflowLocal
 from dev.demo import DAG_ID, corpus_environment, ended_by_signals
 from dev.embedded_postgres import EmbeddedPostgres
@@ -34,7 +33,9 @@ def main() -> int:
             airflow = _start(stack)
             while airflow.is_running():
                 time.sleep(1)
-            print("Airflow ended by itself; the end of its log:", *airflow.telling_log_lines(), sep="\n", file=sys.stderr)
+            print(
+                "Airflow ended by itself; the end of its log:", *airflow.telling_log_lines(), sep="\n", file=sys.stderr
+            )
     except LocalStackError as error:
         print(f"the local stack cannot run: {error}", file=sys.stderr)
     except KeyboardInterrupt:

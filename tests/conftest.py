@@ -90,7 +90,7 @@ def network_blocked_error() -> type[RuntimeError]:
 
 def _cluster_folder() -> Iterator[Path]:
     # Not pytest's own temporary folder: as root the server runs as another user, who cannot pass there.
-    folder = Path(tempfile.mkdtemp(prefix="govbr-tests-pg-", dir="/var/tmp"))  # noqa: S108 - made private by mkdtemp
+    folder = Path(tempfile.mkdtemp(prefix="govbr-tests-pg-", dir="/var/tmp"))
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)

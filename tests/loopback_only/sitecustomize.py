@@ -26,7 +26,7 @@ def install() -> None:
     def guard(name: str) -> None:
         original = getattr(socket.socket, name)
 
-        def guarded(self: socket.socket, *arguments: Any) -> Any:  # noqa: ANN401 - as the method it stands for
+        def guarded(self: socket.socket, *arguments: Any) -> Any:
             # connect(address), connect_ex(address), sendto(data[, flags], address)
             _refuse_outside(self, arguments[-1])
             return original(self, *arguments)
@@ -38,13 +38,13 @@ def install() -> None:
         guard(name)
 
 
-def _refuse_outside(connecting: socket.socket, address: Any) -> None:  # noqa: ANN401
+def _refuse_outside(connecting: socket.socket, address: Any) -> None:
     if connecting.family not in (socket.AF_INET, socket.AF_INET6):
         return  # a socket file is on this machine
     host = address[0]
     if host not in {"", "localhost"} and not _is_loopback(host):
         raise NetworkBlockedError(
-            f"a test tried to reach {host}:{address[1]}; tests reach loopback only: start a stand-in and give its address"
+            f"a test tried to reach {host}:{address[1]}, but tests reach loopback only: start a stand-in for it"
         )
 
 

@@ -82,8 +82,8 @@ class HubDataset:
     def _call(self, what: str, call: Callable[[], T]) -> T:
         try:
             return call()
-        # The client's failures have no common base: HTTP, operating system, Xet (RuntimeError), bad JSON (ValueError).
-        except Exception as error:
+        # The client's failures have no common base: HTTP, operating system, Xet (a bare RuntimeError), bad JSON.
+        except Exception as error:  # noqa: BLE001 -- what is none of these is raised as it is
             self._raise(what, error)
 
     def _raise(self, what: str, error: Exception) -> NoReturn:
@@ -92,36 +92,53 @@ class HubDataset:
         # "Not found locally" wraps what the Hub said.
         if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
             error = error.__cause__
-        if isinstance(error, errors.GatedRepoError):
-            hint = "ask for access on the dataset's page, and set HF_TOKEN to a token of that account"
-            raise SourceError(f"{what}: access is restricted", hint=hint) from error
-        if isinstance(error, errors.RepositoryNotFoundError):
-            hint = f"check its name; {self._about_token()}"
-            raise SourceError(f"{what} does not exist, or is private", hint=hint) from error
-        if isinstance(error, errors.RevisionNotFoundError):
-            raise SourceError(f"{what}: no such revision", hint="give a branch, tag or commit that exists") from error
-        if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
-            hint = "the history may have been rewritten; plan anew from the present commit"
-            raise SourceError(f"{what}: no such file", hint=hint) from error
-        if isinstance(error, errors.OfflineModeIsEnabled):
-            raise SourceError(f"{what} is not in the cache", hint="HF_HUB_OFFLINE is set; unset it") from error
+        for kinds, happened, hint in self._terminal():
+            if isinstance(error, kinds):
+                raise SourceError(f"{what} {happened} ({type(error).__name__})", hint=hint) from error
         if isinstance(error, errors.HfHubHTTPError):
             self._raise_status(what, error, error.response.status_code)
-        if isinstance(error, (errors.FileMetadataError, errors.HFValidationError, ValueError, KeyError, TypeError)):
-            hint = f"check the id (owner/name) and HF_ENDPOINT, now {self._endpoint}"
-            raise SourceError(f"{what}: not the answer of a Hub: {error}", hint=hint) from error
         # The Hub's own errors are OSErrors without a number; one with a number is this machine's.
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
             hint = "the cache needs room and write permission; HF_HOME says where it is"
             raise SourceError(f"{what} cannot be kept in the cache: {error}", hint=hint) from error
-        raise SourceUnavailableError(f"{what}: no answer: {error}", hint="try again later") from error
+        # What the client's own errors are made of: httpx's base class, or httpx2's from version 2 of the client on.
+        transport: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
+        if isinstance(error, (transport, errors.XetDownloadError, OSError)) or type(error) is RuntimeError:
+            raise SourceUnavailableError(f"{what}: no answer: {error}", hint="try again later") from error
+        raise error
+
+    def _terminal(self) -> list[tuple[tuple[type[Exception], ...], str, str]]:
+        """Return what another try cannot help: (errors, what happened, what to do), the first that fits holds."""
+        from huggingface_hub import errors
+
+        not_a_hub = (errors.FileMetadataError, ValueError, KeyError, TypeError)
+        access = "ask for access on the dataset's page, and set HF_TOKEN to a token of that account"
+        return [
+            ((errors.GatedRepoError,), "has restricted access", access),
+            (
+                (errors.RepositoryNotFoundError,),
+                "does not exist or is private",
+                f"check its name; {self._about_token()}",
+            ),
+            ((errors.RevisionNotFoundError,), "does not exist", "give a branch, tag or commit that exists"),
+            ((errors.RemoteEntryNotFoundError,), "does not exist", "plan anew from the present commit"),
+            ((errors.OfflineModeIsEnabled,), "is not in the cache, and HF_HUB_OFFLINE is set", "unset it"),
+            (
+                not_a_hub,
+                "is not described as a Hub would",
+                f"check the id (owner/name) and HF_ENDPOINT={self._endpoint}",
+            ),
+        ]
 
     def _raise_status(self, what: str, error: Exception, status: int) -> NoReturn:
         if status in _RETRY_STATUS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            hint = "try again later; with a token the limits are higher" if status == 429 else "try again later"
-            raise SourceUnavailableError(f"{what}: the Hub answered {status}", hint=hint) from error
+            limited = "; with a token the limits are higher" if status == HTTPStatus.TOO_MANY_REQUESTS else ""
+            raise SourceUnavailableError(
+                f"{what}: the Hub answered {status}", hint=f"try again later{limited}"
+            ) from error
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            raise SourceError(f"{what}: access denied ({status})", hint=self._about_token()) from error
+            # Of what does not exist the Hub tells strangers no more than of what is private.
+            raise SourceError(f"{what}: access denied ({status})", hint=f"check its name; {self._about_token()}") from error
         raise SourceError(f"{what}: the Hub answered {status}: {error}", hint="check the id and HF_ENDPOINT") from error
 
     def _about_token(self) -> str:

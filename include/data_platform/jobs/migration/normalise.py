@@ -21,10 +21,6 @@ from data_platform.models.columns import NORMAL_SCHEMA, PUBLISHED_SCHEMA, Column
 from data_platform.models.days import instants_of_local
 
 __all__ = [
-    "INVALID_UTF8",
-    "NANOSECONDS_CUT",
-    "NULL_TAG_DROPPED",
-    "TAGS_FROM_TEXT",
     "NormalBatch",
     "Normaliser",
     "Unreadable",
@@ -193,9 +189,7 @@ def _is_list(found: pa.DataType) -> bool:
 
 def _reader(column: Column, found: pa.DataType) -> _Reader:
     """Return the function that reads arrays of a physical type as a column."""
-    if pa.types.is_null(found):
-        return _nulls_for(column)
-    if not _readable(column.kind, found):
+    if pa.types.is_null(found) or not _readable(column.kind, found):
         return partial(_only_nulls, column)
     if pa.types.is_dictionary(found):
         read = _reader(column, found.value_type)

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -209,7 +208,7 @@ def _parts(footer: Footer, row_group: int, columns: Sequence[str], batch_rows: i
         raise _damaged(footer.name, row_group, error) from error
 
 
-def _steps(group: Any, columns: Sequence[str], batch_rows: int) -> tuple[int, int]:
+def _steps(group: pq.RowGroupMetaData, columns: Sequence[str], batch_rows: int) -> tuple[int, int]:
     """Return how many rows to decode in the first step, and at most in later ones."""
     chunks = [group.column(i) for i in range(group.num_columns)]
     chunks = [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns]
@@ -221,7 +220,7 @@ def _steps(group: Any, columns: Sequence[str], batch_rows: int) -> tuple[int, in
     return max(1, min(first, max(_LEAST_STEP_ROWS, _STEP_BYTES // average), batch_rows)), most
 
 
-def _may_repeat_big_values(chunk: Any) -> bool:
+def _may_repeat_big_values(chunk: pq.ColumnChunkMetaData) -> bool:
     # In a dictionary a value is stored once, however often it occurs, so the chunk's size says nothing about its rows.
     # Writers leave out the extremes of a column (as does pyarrow over 4 kB) when they are long.
     if chunk.physical_type != "BYTE_ARRAY" or not chunk.has_dictionary_page:

@@ -100,6 +100,7 @@ def _validation(result: Mapping[str, Any]) -> report.Validation:
         target_rows=result["target_rows"],
         equal=result["equal"],
         explained=result["explained_by_kind"],
+        explained_rows=result["explained"],
         only_in_source=result["only_in_source"],
         accounted=sum(result["accounted"].values()),
         unaccounted=result["unaccounted"],
