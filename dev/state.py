@@ -10,8 +10,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import socket
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,8 @@ __all__ = ["REPOSITORY", "LocalStackError", "exclusive", "free_port", "make_fold
 #: The root of this checkout.
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+#: What the local stack makes in its state folder, which may hold other things too if it was chosen.
+_PARTS = ("postgres", "server", "demo", "up")
 #: Others may pass through a folder on the way to what is theirs, but not list or read it.
 _PASS_THROUGH = 0o711
 
@@ -105,3 +109,26 @@ def exclusive(lock_file: Path, *, busy: str | None = None) -> Iterator[None]:
         except BlockingIOError as error:
             raise LocalStackError(busy or "locked") from error
         yield
+
+
+def remove_state() -> None:
+    """Remove what the local stack keeps for this checkout; nothing of it may run."""
+    from dev.embedded_postgres import EmbeddedPostgres  # it builds on this module
+
+    folder = state_dir()
+    for name in ("demo", "up"):
+        if (lock := folder / name / "airflow.lock").exists():
+            with exclusive(lock, busy=f"an Airflow of `make {name}` runs; stop it first (Ctrl-C where it was started)"):
+                pass
+    EmbeddedPostgres().stop()
+    for part in _PARTS:
+        shutil.rmtree(folder / part, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["remove"]:
+        sys.exit("usage: python -m dev.state remove")
+    try:
+        remove_state()
+    except LocalStackError as refusal:
+        sys.exit(str(refusal))

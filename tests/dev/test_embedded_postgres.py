@@ -78,7 +78,7 @@ def test_a_second_start_finds_the_first_and_leaves_it_running(folder: Path) -> N
 
 
 def test_data_survive_kill_9_and_the_stale_pid_file(folder: Path) -> None:
-    with EmbeddedPostgres(folder / "data", bound=True) as server:
+    with server_in(folder) as server:
         url = server.create_database("news")
         with psycopg.connect(url) as connection:
             connection.execute("CREATE TABLE t AS SELECT 42 AS a")
@@ -145,7 +145,7 @@ def test_binaries_of_another_version_are_refused(folder: Path) -> None:
 
 def test_a_wrong_setting_is_reported_with_the_log(folder: Path) -> None:
     with pytest.raises(EmbeddedPostgresError, match="unrecognized configuration parameter"):
-        EmbeddedPostgres(folder / "data", settings={"no_such_setting": "1"}, bound=True).start()
+        EmbeddedPostgres(folder / "data", settings={**DURABILITY_OFF, "no_such_setting": "1"}, bound=True).start()
 
 
 def test_the_server_ends_with_a_killed_owner(folder: Path) -> None:

@@ -4,9 +4,9 @@
 `reject_reasons` says which cleaned rows cannot be stored, and why. Both work on a subset of the
 columns too, so that planning can decide from the key columns alone.
 
-Kinds of cleaning: `nul_character` taken out of a text, `control_character` out of a tag, `empty` (blank text), `null_word` ("None",
+Kinds of cleaning: `nul_character` taken out of a text, `control_character` out of a tag, `null_tag_dropped`, `empty` (blank text), `null_word` ("None",
 "nan"), `sentinel` (see `columns`) and `epoch` (1970 for "no date") made null, `theme_text` rebuilt as "NN - Label",
-and what reading had to repair already: `invalid_utf8`, `tags_from_text`, `null_tag_dropped`, `nanoseconds_cut`, `unreadable`.
+and what reading had to repair already: `invalid_utf8`, `tags_from_text`, `nanoseconds_cut`, `unreadable`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ import pyarrow.compute as pc
 from data_platform.models.columns import COLUMN_BY_NAME, REQUIRED_COLUMNS, THEME_COLUMNS, Column, Kind
 from data_platform.models.theme_cells import ThemeIndex, rebuild_first_level
 
-__all__ = ["MAX_UNIQUE_ID", "Cleaned", "Marks", "clean", "observe", "reject_reasons"]
+__all__ = ["MAX_AGENCY", "MAX_UNIQUE_ID", "Cleaned", "Marks", "clean", "observe", "reject_reasons"]
 
+#: In characters. Both are indexed, and an index refuses what is much longer, which would fail the whole load.
 MAX_UNIQUE_ID = 120
+MAX_AGENCY = 100
 _NULL_WORDS = pa.array(["None", "nan", "NaN", "NaT"])
-#: No sentinel or null word is longer; longer texts need no look.
+#: No sentinel or null word is longer; longer texts are not compared with them.
 _SHORT = 64
 #: 1970-01-01 00:00 in UTC and at −03:00, in microseconds: what a missing date became in some writer.
 _EPOCHS = pa.array([0, 3 * 3600 * 1_000_000], pa.int64())
@@ -76,7 +78,7 @@ def clean(batch: pa.RecordBatch, themes: ThemeIndex | None = None, *, repaired: 
 def reject_reasons(cleaned: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
     """Return (field, reason) of each row that cannot be stored, null in both for those that can.
 
-    Reasons: `missing` (a required cell is null) and `too_long` (a unique_id over 120 characters).
+    Reasons: `missing` (a required cell is null) and `too_long` (a unique_id over 120 or an agency over 100 characters).
     """
     rows = cleaned.num_rows
     fields, reasons = pa.nulls(rows, pa.string()), pa.nulls(rows, pa.string())
@@ -84,9 +86,10 @@ def reject_reasons(cleaned: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
         missing = cleaned.column(name).is_null()
         if pc.any(missing).as_py():
             fields, reasons = pc.if_else(missing, name, fields), pc.if_else(missing, "missing", reasons)
-    too_long = pc.fill_null(pc.greater(pc.utf8_length(cleaned.column("unique_id")), MAX_UNIQUE_ID), False)
-    if pc.any(too_long).as_py():
-        fields, reasons = pc.if_else(too_long, "unique_id", fields), pc.if_else(too_long, "too_long", reasons)
+    for name, most in (("agency", MAX_AGENCY), ("unique_id", MAX_UNIQUE_ID)):
+        too_long = pc.fill_null(pc.greater(pc.utf8_length(cleaned.column(name)), most), False)
+        if pc.any(too_long).as_py():
+            fields, reasons = pc.if_else(too_long, name, fields), pc.if_else(too_long, "too_long", reasons)
     return fields, reasons
 
 
@@ -114,11 +117,11 @@ def _clean_column(column: Column, array: pa.Array, marks: Marks) -> pa.Array:
     if column.kind is Kind.INSTANT:
         return _nullify(array, pc.is_in(array.cast(pa.int64()), value_set=_EPOCHS), "epoch", column, marks)
     array = _strip_nul(column, array, marks)
+    blank = pc.or_(pc.utf8_is_space(array), pc.equal(pc.binary_length(array), 0))  # the former says no to ""
+    array = _nullify(array, pc.fill_null(blank, False), "empty", column, marks)
     short = pc.fill_null(pc.less_equal(pc.binary_length(array), _SHORT), False)
     if not pc.any(short).as_py():
         return array
-    blank = pc.and_(short, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(pc.if_else(short, array, None)), ""), False))
-    array = _nullify(array, blank, "empty", column, marks)
     array = _nullify(array, pc.and_(short, pc.is_in(array, value_set=_NULL_WORDS)), "null_word", column, marks)
     if column.sentinels:
         words = pa.array(column.sentinels, pa.string())
@@ -135,12 +138,15 @@ def _strip_nul(column: Column, array: pa.Array, marks: Marks) -> pa.Array:
 
 
 def _clean_tags(column: Column, array: pa.Array, marks: Marks) -> pa.Array:
-    if not _has_byte_below(array.flatten(), 32):
+    elements = array.flatten()
+    if not elements.null_count and not _has_byte_below(elements, 32):
         return array
     lists = array.to_pylist()
-    cleaned = [None if tags is None else [_CONTROL.sub("", tag) for tag in tags] for tags in lists]
-    changed = pa.array([a != b for a, b in zip(lists, cleaned, strict=True)], pa.bool_())
-    _mark(marks, "control_character", column.name, changed)
+    whole = [None if tags is None else [tag for tag in tags if tag is not None] for tags in lists]
+    cleaned = [None if tags is None else [_CONTROL.sub("", tag) for tag in tags] for tags in whole]
+    for kind, before, after in (("null_tag_dropped", lists, whole), ("control_character", whole, cleaned)):
+        changed = pa.array([a != b for a, b in zip(before, after, strict=True)], pa.bool_())
+        _mark(marks, kind, column.name, changed)
     return pa.array(cleaned, array.type)
 
 

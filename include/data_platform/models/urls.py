@@ -12,13 +12,17 @@ from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["canonical_url", "canonical_urls"]
+__all__ = ["LONGEST_CANONICAL", "canonical_url", "canonical_urls"]
 
-_TRACKING = re.compile(r"^(utm_\w*|fbclid|gclid|dclid|msclkid|mc_cid|mc_eid|igshid|origem|_ga)$", re.IGNORECASE)
+#: In bytes. An index entry holds 2,704 with the agency; an address beyond that is none that a site gave an article.
+LONGEST_CANONICAL = 2048
+
+_TRACKING = re.compile(r"^(utm_.*|fbclid|gclid|dclid|msclkid|mc_cid|mc_eid|igshid|origem|_ga)$", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 #: Characters that stay as they are in a path or a query; everything else is percent-encoded.
 _PATH_SAFE = "/:@!$&'()*+,;=-._~"
 _QUERY_SAFE = _PATH_SAFE + "?"
+_API = re.compile(r"/\+\+api\+\+(?=/|$)")
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}|%")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 #: Addresses that are canonical already, nearly all of the dataset's; RE2, for Arrow.
@@ -27,7 +31,7 @@ _VIEW = r"/view$|/\.{1,2}(/|$)"
 
 
 def canonical_url(url: str | None) -> str | None:
-    """Return the canonical form of an address; None if it is no absolute http(s) address."""
+    """Return the canonical form of an address; None if it is no absolute http(s) address, or longer than any."""
     if url is None:
         return None
     try:
@@ -36,18 +40,22 @@ def canonical_url(url: str | None) -> str | None:
     except ValueError:  # a port or an IPv6 host that cannot be one
         return None
     scheme = parts.scheme.lower()
+    host = (host or "").strip()
     if scheme not in _DEFAULT_PORTS or not host:
         return None
-    netloc = host if port in (None, _DEFAULT_PORTS[scheme]) else f"{host}:{port}"
-    query = "&".join(p for p in parts.query.split("&") if p and not _TRACKING.match(p.partition("=")[0]))
-    return SplitResult("https", netloc, _canonical_path(parts.path), _encode(query, _QUERY_SAFE), "").geturl()
+    if ":" in host:  # an IPv6 address, given to us without its brackets
+        host = f"[{host}]"
+    netloc = host if port in (None, _DEFAULT_PORTS[scheme], _DEFAULT_PORTS["https"]) else f"{host}:{port}"
+    parameters = _encode(parts.query, _QUERY_SAFE).split("&")
+    query = "&".join(p for p in parameters if p and not _TRACKING.match(p.partition("=")[0]))
+    canonical = SplitResult("https", netloc, _canonical_path(parts.path), query, "").geturl()
+    return canonical if len(canonical.encode()) <= LONGEST_CANONICAL else None
 
 
 def canonical_urls(urls: pa.Array) -> pa.Array:
     """Return the canonical forms of an array of addresses."""
-    ready = pc.and_(
-        pc.match_substring_regex(urls, _ALREADY), pc.invert(pc.match_substring_regex(urls, _VIEW))
-    )
+    ready = pc.and_(pc.match_substring_regex(urls, _ALREADY), pc.invert(pc.match_substring_regex(urls, _VIEW)))
+    ready = pc.and_(ready, pc.less_equal(pc.binary_length(urls), LONGEST_CANONICAL))
     todo = pc.invert(pc.fill_null(ready, True))
     if not pc.any(todo).as_py():
         return urls
@@ -60,7 +68,7 @@ def _canonical_path(path: str) -> str:
     before = None
     while path != before:
         before = path
-        path = path.replace("/++api++", "").rstrip("/").removesuffix("/view")
+        path = _API.sub("", path).rstrip("/").removesuffix("/view")
     return path
 
 

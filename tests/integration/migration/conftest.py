@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from data_platform.jobs.migration.job import MigrationJob, Outcome, validate_source
-from data_platform.jobs.migration.records import MigrationOptions
-from data_platform.jobs.migration.validation import ValidationResult
-from data_platform.settings import Settings
 from dev.embedded_postgres import EmbeddedPostgres
 from tests.support.command_line import CommandLine
-from tests.support.sources import Row, write_source
+from tests.support.migrations import Migrations
 from tests.support.stores import Store, prepare
 
 _TEMPLATE = "migration_template"
@@ -54,41 +49,16 @@ def store(make_store: Callable[[], Store]) -> Store:
     return make_store()
 
 
+@pytest.fixture(autouse=True)
+def _reports_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports of commands that run in this process go to the test's folder."""
+    monkeypatch.setenv("REPORTS_URI", str(tmp_path / "reports"))
+
+
 @pytest.fixture
 def commands(store: Store, tmp_path: Path) -> CommandLine:
     """The command line on `store`."""
     return CommandLine(store.url, tmp_path)
-
-
-class Migrations:
-    """Migrations of one source folder into one store, in this process."""
-
-    def __init__(self, store: Store, folder: Path) -> None:
-        self.store = store
-        self.folder = folder / "source"
-        self.settings = Settings(database_url=store.url, reports_uri=str(folder / "reports"))
-
-    def write(self, *files: Sequence[Row], **options: Any) -> Path:  # noqa: ANN401 - options of write_source
-        """Put these files in the place of the source."""
-        return write_source(self.folder, files, **options)
-
-    def job(self, **options: Any) -> MigrationJob:  # noqa: ANN401 - fields of MigrationOptions
-        """Return a migration of the source as it is."""
-        chosen = {"source": str(self.folder), "parallel": 1, "batch_rows": 16, **options}
-        return MigrationJob(self.settings, MigrationOptions(**chosen))
-
-    def run(self, *, validate: bool = True, **options: Any) -> Outcome:  # noqa: ANN401 - fields of MigrationOptions
-        """Migrate the source as it is."""
-        return self.job(**options).run(validate=validate)
-
-    def bring(self, *files: Sequence[Row], validate: bool = True, **options: Any) -> Outcome:  # noqa: ANN401
-        """Write the source and migrate it."""
-        self.write(*files)
-        return self.run(validate=validate, **options)
-
-    def validate(self) -> ValidationResult:
-        """Compare the source as it is with the store."""
-        return validate_source(self.settings, str(self.folder))
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ class ReadBatch:
         raw = self.raw.filter(mask)
         originals = self._originals(mask)
         return [
-            Reject(payload, uid, agency, field, _reason(field, reason, texts), _detail(field, reason, texts, uid), self.file, int(row))
+            Reject(payload, uid, agency, field, _reason(field, reason, texts), _detail(field, reason, texts, {"unique_id": uid, "agency": agency}.get(field)), self.file, int(row))
             for payload, uid, agency, field, reason, texts, row in zip(
                 payloads_of(raw, originals),
                 raw.column("unique_id").to_pylist(),
@@ -129,9 +129,9 @@ def _reason(field: str, reason: str, originals: dict[str, str]) -> str:
     return f"{field}_unreadable" if field in originals else f"{field}_{reason}"
 
 
-def _detail(field: str, reason: str, originals: dict[str, str], unique_id: str | None) -> str:
+def _detail(field: str, reason: str, originals: dict[str, str], value: str | None) -> str:
     if field in originals:
         return f"cannot be read as a date: {originals[field][:_LONGEST_DETAIL]!r}"
     if reason == "too_long":
-        return f"{len(unique_id or '')} characters"
+        return f"{len(value or '')} characters"
     return "no value, or one that means none"
