@@ -8,8 +8,7 @@ instead of `127.0.0.1`), without which the client would follow the redirect itse
     store = HubStore(folder)
     store.create("owner/name")
     store.commit("owner/name", {"data/train-0.parquet": some_bytes})
-    with HubServer(store) as server:
-        HfApi(endpoint=server.url).dataset_info("owner/name")
+    with HubServer(store) as server: HfApi(endpoint=server.url).dataset_info("owner/name")
 """
 
 from __future__ import annotations
@@ -116,8 +115,7 @@ class HubServer:
     """Serves a store on 127.0.0.1 while it is used as a context manager.
 
     Attributes:
-        url: the endpoint.
-        files_url: the other origin, from which large files come.
+        url: the endpoint; large files come from `files_url`.
         tokens: tokens that are valid; each may read everything.
         requests: "METHOD /path" of each request, in order.
         faults: faults to play; change it at any time.
@@ -130,7 +128,7 @@ class HubServer:
         self.faults: list[Fault] = []
         self.connections: list[socket.socket] = []
         self._http = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"hub": self}))
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
         self.url = f"http://127.0.0.1:{self._http.server_port}"
         self.files_url = f"http://localhost:{self._http.server_port}"
 

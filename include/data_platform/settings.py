@@ -6,15 +6,19 @@ Values are stripped of white space, since secrets have arrived with a newline at
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 from data_platform.errors import ConfigurationError
 
 __all__ = ["Settings", "normalise_database_url", "redact_url"]
 
 _DEFAULT_DATASET = "nitaibezerra/govbrnews"
+#: Up to the last @: an unescaped password may hold any sign itself.
+_PASSWORD_OF_USER = re.compile(r"(://[^:/?#@]*:).*@", re.DOTALL)
+_PASSWORD_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&]*", re.IGNORECASE)
 
 
 def normalise_database_url(url: str) -> str:
@@ -29,18 +33,15 @@ def normalise_database_url(url: str) -> str:
     scheme, separator, rest = stripped.partition("://")
     if not separator or scheme.split("+")[0] not in {"postgres", "postgresql"}:
         raise ConfigurationError(
-            f"DATABASE_URL is not a PostgreSQL address: {redact_url(stripped)!r}",
+            f"DATABASE_URL is not a PostgreSQL address: {redact_url(stripped) if separator else 'it has no ://'}",
             hint="write postgresql://user:password@host:5432/database",
         )
     return f"postgresql://{rest}"
 
 
 def redact_url(url: str) -> str:
-    """Return the URL with its password masked, fit for a log."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+    """Return the URL with its password masked, fit for a log, even if the password has signs it should not have."""
+    return _PASSWORD_PARAMETER.sub(r"\1***", _PASSWORD_OF_USER.sub(r"\1***@", url))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +106,13 @@ def _database_url(env: Mapping[str, str]) -> str:
     host = env.get("GOVBRNEWS_DB_HOST", "")
     if not host:
         return ""
-    user = quote(env.get("GOVBRNEWS_DB_USER", "govbrnews_app"), safe="")
+    user = quote(env.get("GOVBRNEWS_DB_USER", "") or "govbrnews_app", safe="")
     password = quote(env.get("GOVBRNEWS_DB_PASSWORD", ""), safe="")
     credentials = f"{user}:{password}" if password else user
     port = env.get("GOVBRNEWS_DB_PORT", "") or "5432"
     name = quote(env.get("GOVBRNEWS_DB_NAME", "") or "govbrnews", safe="")
+    if host.startswith("/"):  # the folder of a socket, as Cloud SQL's proxy makes
+        return f"postgresql://{credentials}@/{name}?host={quote(host, safe='')}&port={port}"
+    if host.count(":") > 1:  # IPv6
+        host = f"[{host}]"
     return f"postgresql://{credentials}@{host}:{port}/{name}"

@@ -100,8 +100,9 @@ def _text_arrays(lists: pa.Array) -> pa.Array:
     """Encode a list<string> array as PostgreSQL text[] values."""
     dims = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     elements = lists.flatten().cast(pa.large_binary())  # without what null lists or a slice leave behind
-    sizes = pc.binary_length(elements).cast(pa.int32()).to_numpy(zero_copy_only=False)
-    pieces = pc.binary_join_element_wise(_big_endian(sizes, ">i4"), elements, pa.scalar(b"", pa.large_binary()))
+    sizes = pc.fill_null(pc.binary_length(elements), _NULL_LENGTH).to_numpy(zero_copy_only=False)
+    texts = pc.fill_null(elements, b"")
+    pieces = pc.binary_join_element_wise(_big_endian(sizes, ">i4"), texts, pa.scalar(b"", pa.large_binary()))
     offsets = np.concatenate(([0], np.cumsum(dims, dtype=np.int32)))
     joined = pc.binary_join(
         pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pieces), pa.scalar(b"", pa.large_binary())
@@ -115,7 +116,7 @@ def _text_arrays(lists: pa.Array) -> pa.Array:
 
 
 def _array_head(dimensions: int) -> bytes:
-    has_null = 0
+    has_null = 0  # array_recv looks at the elements and takes no notice of this flag
     return b"".join(n.to_bytes(4, "big") for n in (dimensions, has_null, _TEXT_OID))
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict
 
-from data_platform.errors import BusyError, DataPlatformError, StoreError, StoreUnavailableError
+from data_platform.errors import BusyError, ConfigurationError, DataPlatformError, StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -21,7 +22,7 @@ __all__ = ["ServerInfo", "connect", "server_info", "translate_errors", "try_sess
 IDLE_IN_TRANSACTION_MS = 15 * 60 * 1000
 _CONNECT_TIMEOUT_S = 10
 #: libpq gives no SQLSTATE for a refused connection, only the server's words; these will not change by waiting.
-_FINAL_CONNECTION_WORDS = ("password authentication", "does not exist", "no pg_hba.conf", "certificate", "invalid connection option")
+_FINAL_CONNECTION_WORDS = ("password", "does not exist", "no pg_hba.conf", "certificate", "invalid ", "does not support SSL")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,15 @@ def connect(database_url: str, *, purpose: str, autocommit: bool = False, statem
     Raises:
         StoreUnavailableError: the server does not answer (worth a retry).
         StoreError: wrong password, no such database (not worth one).
+        ConfigurationError: the address cannot be read.
     """
+    try:
+        conninfo_to_dict(database_url)
+    except psycopg.ProgrammingError:  # whose message may quote a part of the password
+        raise ConfigurationError(
+            "DATABASE_URL cannot be read as an address",
+            hint="write postgresql://user:password@host:5432/database, with %XX for : / @ ? # % inside the password",
+        ) from None
     with translate_errors():
         return psycopg.connect(
             database_url,
@@ -113,6 +122,7 @@ def _translate(error: psycopg.Error) -> DataPlatformError | None:
 
 
 _RULES: tuple[tuple[tuple[type[psycopg.Error], ...], type[DataPlatformError], str], ...] = (
+    ((pg.ProgramLimitExceeded,), StoreError, "a value is larger than PostgreSQL can hold there"),
     ((pg.DiskFull,), StoreError, "free or add disk space on the server, then run the same command again: it resumes"),
     ((pg.ReadOnlySqlTransaction,), StoreError, "this is a read-only database or replica; point DATABASE_URL at the primary"),
     ((pg.InsufficientPrivilege,), StoreError, "the user of DATABASE_URL lacks a permission; grant it or use the owner"),
@@ -120,5 +130,7 @@ _RULES: tuple[tuple[tuple[type[psycopg.Error], ...], type[DataPlatformError], st
     ((pg.InvalidPassword, pg.InvalidAuthorizationSpecification, pg.InvalidCatalogName), StoreError, "check DATABASE_URL"),
     ((pg.LockNotAvailable,), BusyError, "another session holds the lock; try again later"),
     ((pg.DeadlockDetected, pg.SerializationFailure, pg.QueryCanceled), StoreUnavailableError, "trying again is safe"),
+    # Class 25 is the driver's InternalError, though here the server only ended what waited too long.
+    ((pg.IdleInTransactionSessionTimeout, pg.TransactionTimeout), StoreUnavailableError, "trying again is safe"),
     ((pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.TooManyConnections), StoreUnavailableError, "trying again is safe"),
 )

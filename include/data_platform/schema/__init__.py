@@ -105,10 +105,28 @@ def _migrate(database_url: str, step: Callable[[Config], None]) -> SchemaChange:
         config = _config()
         config.attributes["connection"] = connection
         _refuse_unknown(before)
-        step(config)
+        _run(step, config)
         after = _version_of(connection)
         connection.commit()
     return SchemaChange(before, after)
+
+
+def _run(step: Callable[[Config], None], config: Config) -> None:
+    from alembic.util import CommandError
+    from psycopg import errors as pg
+    from sqlalchemy.exc import ProgrammingError
+
+    try:
+        step(config)
+    except CommandError as error:  # a version that nobody has heard of
+        raise StoreError(f"the schema cannot be brought there: {error}", hint="`head` is the newest version") from error
+    except ProgrammingError as error:
+        if not isinstance(error.orig, pg.DuplicateTable | pg.DuplicateFunction):
+            raise
+        raise StoreError(
+            f"the database has tables that are not of this package: {error.orig.diag.message_primary}",
+            hint="nothing was changed; give an empty database",
+        ) from error
 
 
 def _refuse_unknown(version: str | None) -> None:
@@ -124,8 +142,18 @@ def _refuse_unknown(version: str | None) -> None:
 
 def _version_of(connection: Connection) -> str | None:
     from alembic.runtime.migration import MigrationContext
+    from psycopg.errors import UndefinedColumn
+    from sqlalchemy.exc import ProgrammingError
 
-    return MigrationContext.configure(connection, opts={"version_table": "schema_version"}).get_current_revision()
+    try:
+        return MigrationContext.configure(connection, opts={"version_table": "schema_version"}).get_current_revision()
+    except ProgrammingError as error:
+        if not isinstance(error.orig, UndefinedColumn):
+            raise
+        raise StoreError(
+            "the database has a table schema_version that is not of this package",
+            hint="it is another application's, or the team's first schema; give an empty database",
+        ) from error
 
 
 def _config() -> Config:
@@ -142,10 +170,11 @@ def _connect(database_url: str) -> Iterator[Connection]:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    from data_platform.managers.database import translate_errors
+    from data_platform.managers.database import connect, translate_errors
 
+    # Connecting stays with our own function: one reading of the address, one set of session settings and errors.
     engine = create_engine(
-        database_url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool
+        "postgresql+psycopg://", creator=lambda: connect(database_url, purpose="schema"), poolclass=NullPool
     )
     with translate_errors(), engine.connect() as connection:
         yield connection

@@ -52,7 +52,7 @@ PUBLISHED = [
 def test_the_published_schema_is_the_dataset_s_in_names_order_and_types() -> None:
     assert pa.schema(PUBLISHED) == PUBLISHED_SCHEMA
     assert len(COLUMNS) == len(COLUMN_BY_NAME) == 24
-    assert COLUMN_NAMES == tuple(name for name, _ in PUBLISHED)
+    assert list(COLUMN_NAMES) == [name for name, _ in PUBLISHED]
 
 
 def test_inside_every_instant_is_utc_in_microseconds_and_the_rest_is_as_published() -> None:
@@ -68,7 +68,7 @@ def test_required_columns_are_those_of_the_design() -> None:
 
 def test_nine_cells_hold_the_theme_and_they_alone_have_no_column_of_their_own() -> None:
     assert [c.name for c in COLUMNS if c.store is None] == list(THEME_COLUMNS)
-    assert THEME_COLUMNS == COLUMN_NAMES[14:23]
+    assert COLUMN_NAMES[14:23] == THEME_COLUMNS
 
 
 def test_names_in_the_store_are_those_of_the_first_plan() -> None:

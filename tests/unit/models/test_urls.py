@@ -48,13 +48,17 @@ PAGE = "https://www.gov.br/mec/pt-br/assuntos/noticias/2024/uma-noticia"
         pytest.param("https://eu:senha@www.gov.br/a", "https://www.gov.br/a", id="no user"),
         pytest.param("https://x.br/%7Ejo%c3%a3o", "https://x.br/~jo%C3%A3o", id="percent-encoding normalised"),
         pytest.param("https://x.br/joão um", "https://x.br/jo%C3%A3o%20um", id="percent-encoding added"),
-        pytest.param("https://x.br/a%20b?q=c%2fd%zz", "https://x.br/a%20b?q=c%2Fd%25zz", id="reserved ones stay encoded"),
+        pytest.param(
+            "https://x.br/a%20b?q=c%2fd%zz", "https://x.br/a%20b?q=c%2Fd%25zz", id="reserved ones stay encoded"
+        ),
         pytest.param("https://x.br/%76iew", "https://x.br", id="encoding hides nothing"),
         pytest.param("https://AGÊNCIA.gov.br/a", "https://agência.gov.br/a", id="international host"),
         pytest.param("https://[2001:DB8::1]/a", "https://[2001:db8::1]/a", id="IPv6"),
         pytest.param("https://[::1]:8080/a", "https://[::1]:8080/a", id="IPv6 with port"),
         pytest.param("https://www.gov.br #x", "https://www.gov.br", id="white space behind the host"),
-        pytest.param("https://www.gov.br/a//b", "https://www.gov.br/a//b", id="a double slash inside may mean something"),
+        pytest.param(
+            "https://www.gov.br/a//b", "https://www.gov.br/a//b", id="a double slash inside may mean something"
+        ),
     ],
 )
 def test_rules(url: str, canonical: str) -> None:
@@ -107,18 +111,21 @@ def test_different_articles_keep_different_addresses() -> None:
 
 _schemes = st.sampled_from(["https://", "http://", "HTTPS://", "https:/", "ftp://", "//", "", " https://", "https://"])
 _users = st.sampled_from(["", "", "", "eu@", "eu:senha@", "a@b@", ":@"])
-_hosts = st.sampled_from(
-    ["www.gov.br", "WWW.GOV.BR", "agência.gov.br", "xn--agncia-0va.gov.br", "x", "[::1]", "[FE80::1%25eth0]", "www.gov.br."]
-    + ["a b", "x ", "\u00a0x", "gov%41.br", "", "İ.br", "-", "a_b.br", "x\\y"]
+_plain_hosts = st.sampled_from(
+    ["www.gov.br", "WWW.GOV.BR", "www.gov.br.", "agência.gov.br", "xn--agncia-0va.gov.br", "x"]
+)
+_odd_hosts = st.sampled_from(
+    ["[::1]", "[FE80::1%25eth0]", "a b", "x ", "\u00a0x", "g%41.br", "", "İ.br", "-", "a_b", "x\\y"]
 )
 _ports = st.sampled_from(["", "", "", ":80", ":443", ":0443", ":8080", ":", ":0", ":x", ":70000", ":1:2"])
-_segments = st.sampled_from(
-    ["", ".", "..", "view", "VIEW", "v%69ew", "++api++", "%2B%2Bapi%2B%2B", "++api++x", "a%20b", "a b", "a+b", "noticia-1"]
-    + ["ç", "%C3%A7", "%c3%a7", "%7E", "%", "%4", "%zz", "@@images", "a;b", "a:b", "[x]", "a|b", "{}", "~", "\t", '"', "%00", "a\\b"]
+_plone = st.sampled_from(["view", "VIEW", "v%69ew", "++api++", "%2B%2Bapi%2B%2B", "++api++x", "@@images", "noticia-1"])
+_encoded = st.sampled_from(["a%20b", "a b", "a+b", "ç", "%C3%A7", "%c3%a7", "%7E", "~", "%", "%4", "%zz", "%00", "\t"])
+_segments = _plone | _encoded | st.sampled_from(["", ".", "..", "a;b", "a:b", "[x]", "a|b", "{}", '"', "a\\b"])
+_tracking = st.sampled_from(
+    ["utm_source=x", "UTM_x", "utm_ç=1", "utm%5Fa=1", "u%74m_b", "utm_a%0A", "fbclid=", "origem=1"]
 )
-_parameters = st.sampled_from(
-    ["", "a=1", "utm_source=x", "UTM_x", "utm_ç=1", "utm%5Fa=1", "u%74m_b", "fbclid=", "origem=1", "origem%20=1", "b=%2f", "c=é"]
-    + ["=", "a=b=c", "?", "q=a b", "%", "amp;utm_source=x", "utm_a%0A"]
+_others = st.sampled_from(
+    ["", "a=1", "b=%2f", "c=é", "=", "a=b=c", "?", "q=a b", "%", "origem%20=1", "amp;utm_source=x"]
 )
 _tails = st.sampled_from(["", "", "/", "//", "/view", "/view/", "?", "#", "#x?y", " ", "\n", "/ ", "\u3000", "\x1f"])
 
@@ -126,9 +133,17 @@ _tails = st.sampled_from(["", "", "/", "//", "/view", "/view/", "?", "#", "#x?y"
 @st.composite
 def addresses(draw: st.DrawFn) -> str:
     path = "".join(f"/{segment}" for segment in draw(st.lists(_segments, max_size=5)))
-    query = "&".join(draw(st.lists(_parameters, max_size=4)))
+    query = "&".join(draw(st.lists(_tracking | _others, max_size=4)))
     return "".join(
-        [draw(_schemes), draw(_users), draw(_hosts), draw(_ports), path, f"?{query}" if query else "", draw(_tails)]
+        [
+            draw(_schemes),
+            draw(_users),
+            draw(_plain_hosts | _odd_hosts),
+            draw(_ports),
+            path,
+            f"?{query}" if query else "",
+            draw(_tails),
+        ]
     )
 
 

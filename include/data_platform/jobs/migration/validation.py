@@ -167,6 +167,7 @@ def compare(
         facts: what the readers counted, added up.
         started: `time.monotonic()` at the validation's beginning.
     """
+    connection.execute("SET LOCAL work_mem = '64MB'")
     connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(work)))
     connection.execute(read_sql("validation_target.sql").replace("/*digest*/", CONTENT_DIGEST))
     connection.execute("ANALYZE validation_target")

@@ -33,7 +33,6 @@ BEGIN
     IF NEW.unique_id <> OLD.unique_id THEN
         INSERT INTO news_tombstones (unique_id, agency_key, url, published_month, reason)
         VALUES (OLD.unique_id, OLD.agency_key, OLD.url, date_trunc('month', OLD.published_date), 'renamed');
-        UPDATE news SET duplicate_of = NEW.unique_id WHERE duplicate_of = OLD.unique_id;
     ELSIF date_trunc('month', NEW.published_at AT TIME ZONE 'America/Sao_Paulo')
           <> date_trunc('month', OLD.published_at AT TIME ZONE 'America/Sao_Paulo') THEN
         INSERT INTO news_tombstones (unique_id, agency_key, url, published_month, reason)
@@ -44,6 +43,16 @@ END $$;
 
 CREATE TRIGGER news_mark_change BEFORE UPDATE ON news
     FOR EACH ROW EXECUTE FUNCTION news_mark_change();
+
+-- After the statement: one that renames a primary and its doubles would find a double changed under its hands.
+CREATE FUNCTION news_follow_primary() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE news SET duplicate_of = NEW.unique_id WHERE duplicate_of = OLD.unique_id;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER news_follow_primary AFTER UPDATE OF unique_id ON news
+    FOR EACH ROW WHEN (NEW.unique_id <> OLD.unique_id) EXECUTE FUNCTION news_follow_primary();
 
 CREATE FUNCTION news_bury() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE

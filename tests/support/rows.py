@@ -1,4 +1,4 @@
-"""Rows of the dataset for tests: whole batches, slices of larger ones, and strategies that draw awkward values."""
+"""Rows as all code inside works with them: batches, slices of larger ones, strategies that draw awkward values."""
 
 from __future__ import annotations
 
@@ -19,12 +19,10 @@ PUBLISHED = datetime(2024, 5, 6, 3, tzinfo=UTC)
 texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=30)
 #: Any instant that Python holds in UTC and in São Paulo.
 instants = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001 - as it asks
-_tags = st.lists(
-    st.text(st.characters(exclude_categories=("Cs",), min_codepoint=32), max_size=12), max_size=4
-)
+_tags = st.lists(st.text(st.characters(exclude_categories=("Cs",), min_codepoint=32), max_size=12), max_size=4)
 
 
-def article(unique_id: str = "a1", **cells: Any) -> dict[str, Any]:  # noqa: ANN401 - cells of any column
+def article(unique_id: str = "a1", **cells: Any) -> dict[str, Any]:
     """Return a row with what is required, the given cells and nothing else."""
     known: dict[str, Any] = {"unique_id": unique_id, "agency": "mec", "published_at": PUBLISHED, "title": "Título"}
     return dict.fromkeys(COLUMN_NAMES) | known | cells
