@@ -1,0 +1,1 @@
+"""Measures against raw limits, as ratios taken in one run."""

@@ -24,20 +24,21 @@ changed at the source are updated, rows that vanished are reported and kept.
 | `parallel` | segments that load at once; each takes a connection and up to 400 MB |
 | `resume` | go on with an unfinished run of the same source; off: give it up and plan anew |
 
-Example: `{"source": "nitaibezerra/govbrnews", "dry_run": false, "max_reject_rate": 0.01, "parallel": 2, "resume": true}`
+Example: `{"source": "nitaibezerra/govbrnews", "dry_run": false, "max_reject_rate": 0.01, "parallel": 2}`
 
 The same from a shell: `python -m data_platform migrate --source nitaibezerra/govbrnews --dry-run`
 
 ## What happens
 
 `preflight` looks at both ends → `prepare_database` upgrades the schema → `plan` pins the source to its present commit,
-finds rows that share an id or an address, and cuts segments → `load_segment` loads them, one mapped task each → `build_indexes` →
-`close_account` → `validate` → `write_report` → `verdict`, which fails the run if the two sides differ.
+finds rows that share an id or an address, and cuts segments → `load_segment` loads them, one mapped task each →
+`build_indexes` → `close_account` → `validate` → `report` → `verdict`, which fails the run if the two sides differ.
+The button *Migration report* on the task `report` opens the report.
 
 ## After a failure
 
 Clear the failed tasks, or trigger again with the same source: loading goes on where it stopped. A killed segment leaves
-nothing of itself behind; a finished one is never loaded twice. Tasks are tried again only if their error may pass by itself.
+nothing of itself behind; a finished one is never loaded twice. Tasks are tried again only if their error may pass.
 
 ## When not to use it
 
@@ -52,6 +53,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
+
 from govbr.migration import MigrationReportOperator, migration_job, prepare_database
 from govbr.runtime import airflow_errors
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, BaseOperatorLink
@@ -16,6 +17,7 @@ from govbr.runtime import airflow_errors, task_settings
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import TaskInstanceKey
+    from psycopg import Connection
 
     from data_platform.jobs.migration.job import MigrationJob
 
@@ -59,18 +61,17 @@ def prepare_database(*, statement_timeout_s: int) -> dict[str, Any]:
     _LOG.info("schema: %s -> %s", change.before or "nothing", change.after)
     done: dict[str, Any] = {"schema": change.after, "schema_before": change.before}
     with translate_errors(), connect(url, purpose="prepare") as connection:
-        for table, load, populate, source in (
-            ("agencies", load_agencies, populate_agencies, settings.agencies_source),
-            ("themes", load_themes, populate_themes, settings.themes_source),
-        ):
-            filled = connection.execute(f"SELECT EXISTS (SELECT FROM {table})").fetchone()  # noqa: S608 - two known names
-            if filled is not None and filled[0] and not source:
-                _LOG.info("%s: filled already, left as they are", table)
-                continue
-            result = populate(connection, load(source))  # type: ignore[operator]
-            _LOG.info("%s: %s", table, result)
-            done[table] = result.read
+        if settings.agencies_source or _is_empty(connection, "SELECT EXISTS (SELECT FROM agencies)"):
+            done["agencies"] = asdict(populate_agencies(connection, load_agencies(settings.agencies_source)))
+        if settings.themes_source or _is_empty(connection, "SELECT EXISTS (SELECT FROM themes)"):
+            done["themes"] = asdict(populate_themes(connection, load_themes(settings.themes_source)))
+    _LOG.info("%s", done)
     return done
+
+
+def _is_empty(connection: Connection[Any], question: str) -> bool:
+    row = connection.execute(question).fetchone()
+    return not (row and row[0])
 
 
 class ReportLink(BaseOperatorLink):
@@ -78,7 +79,7 @@ class ReportLink(BaseOperatorLink):
 
     name = "Migration report"
 
-    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's signature
         """Return the address of the report that the task wrote, on this Airflow's own web server."""
         from airflow.providers.common.compat.sdk import XCom
 

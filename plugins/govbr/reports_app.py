@@ -13,7 +13,7 @@ _NAME = re.compile(r"^migration-\d+-\d{8}-\d{6}\.html$")
 
 def make_app() -> Any:  # noqa: ANN401 - FastAPI, whose import is slow
     """Return the web application; mounted by the plugin under /govbr."""
-    import fsspec
+    import fsspec  # type: ignore[import-untyped]  # ships no types
     from airflow.api_fastapi.core_api.security import GetUserDep
     from fastapi import FastAPI, HTTPException
     from fastapi.responses import HTMLResponse
@@ -22,7 +22,7 @@ def make_app() -> Any:  # noqa: ANN401 - FastAPI, whose import is slow
 
     app = FastAPI(title="govbr", docs_url=None, redoc_url=None, openapi_url=None)
 
-    def report(name: str, user: GetUserDep) -> HTMLResponse:  # type: ignore[valid-type]
+    def report(name: str, user: GetUserDep) -> HTMLResponse:  # noqa: ARG001 - asking for the user is what guards it
         if not _NAME.match(name):
             raise HTTPException(404, "no report has such a name")
         filesystem, folder = fsspec.core.url_to_fs(Settings.from_environment().reports_uri)
@@ -32,7 +32,9 @@ def make_app() -> Any:  # noqa: ANN401 - FastAPI, whose import is slow
         except FileNotFoundError:
             raise HTTPException(404, f"{name} is not among the reports of this server") from None
         # The report carries its own content security policy; it needs nothing but itself.
-        return HTMLResponse(content, headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store"})
+        return HTMLResponse(
+            content, headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store"}
+        )
 
     # Annotations are strings in this module, and the dependency is known in this function only.
     report.__annotations__ = {"name": str, "user": GetUserDep, "return": HTMLResponse}

@@ -116,9 +116,7 @@ def test_a_worker_fetches_only_what_it_reads_and_only_once(
     assert not any(FIRST in request for request in hub.requests)
 
 
-def test_what_is_in_the_cache_is_read_while_the_hub_is_down(
-    store: HubStore, anonymous: Settings, hub: HubServer
-) -> None:
+def test_what_is_in_the_cache_is_read_while_the_hub_is_down(anonymous: Settings, hub: HubServer) -> None:
     planned = open_source(DATASET, settings=anonymous).snapshot
     hub.faults.append(Fault("", 503))
     assert titles(reopen(planned, settings=anonymous)) == ["a", "b"]
@@ -150,12 +148,15 @@ def test_a_dataset_without_parquet_files_is_refused(store: HubStore, anonymous: 
 
 
 def test_token_and_endpoint_come_from_the_settings_alone(
-    store: HubStore, hub: HubServer, anonymous: Settings, monkeypatch: pytest.MonkeyPatch
+    store: HubStore, anonymous: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.create("owner/private", private=True)
     store.commit("owner/private", {FIRST: parquet(["p"])})
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    elsewhere = "http://127.0.0.1:9"  # what the client makes of HF_ENDPOINT when it is imported
+    monkeypatch.setattr(constants, "ENDPOINT", elsewhere)
+    template = f"{elsewhere}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     with pytest.raises(SourceError, match="HF_TOKEN is not set"):
         open_source("owner/private", settings=anonymous)
     assert titles(open_source("owner/private", settings=replace(anonymous, hf_token=TOKEN))) == ["p"]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from data_platform import failpoints
 from data_platform.jobs.migration.job import MigrationJob, Outcome, validate_source
 from data_platform.jobs.migration.records import MigrationOptions
 from data_platform.jobs.migration.validation import ValidationResult
@@ -41,6 +46,18 @@ class Migrations:
         """Write the source and migrate it."""
         self.write(*files)
         return self.run(validate=validate, **options)
+
+    @contextmanager
+    def interrupted(self, spec: str) -> Iterator[None]:
+        """Expect that an exception is raised at a failpoint ("name" or "name:n" for the n-th time)."""
+        name, _, nth = spec.partition(":")
+        failpoints._passed.clear()
+        os.environ["GOVBR_FAILPOINTS"] = f"{name}=raise:{nth or 1}"
+        try:
+            with pytest.raises(failpoints.FailpointError, match=f"^{name}$"):
+                yield
+        finally:
+            del os.environ["GOVBR_FAILPOINTS"]
 
     def validate(self) -> ValidationResult:
         """Compare the source as it is with the store."""

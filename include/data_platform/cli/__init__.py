@@ -36,6 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.error("interrupted", hint="run the same command again: it goes on where it stopped")
         return COULD_NOT_RUN
+    except Exception as error:
+        logging.getLogger(__name__).critical("unexpected error", exc_info=True)
+        hint = "this is a fault of the program, or of its installation: please report it with the lines above"
+        console.error(f"{type(error).__name__}: {error}", hint=hint, kind=type(error).__name__, retryable=False)
+        return COULD_NOT_RUN
     return ATTENTION if outcome else 0
 
 
@@ -43,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--database-url", metavar="URL", help="PostgreSQL address (default: DATABASE_URL)")
     common.add_argument("--json", action="store_true", help="print one JSON object and nothing else on standard output")
-    parser = argparse.ArgumentParser(prog="python -m data_platform", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        prog="python -m data_platform", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
     commands.add_all(parser.add_subparsers(required=True, metavar="COMMAND"), common)
     return parser

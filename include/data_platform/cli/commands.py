@@ -22,6 +22,9 @@ __all__ = ["FINISHED_WITH_ATTENTION", "add_all"]
 #: The work was done as far as it should be; a person must look at what was found.
 FINISHED_WITH_ATTENTION = (IntegrityError,)
 
+#: Characters of a differing cell that a line shows; the report shows more.
+_LONGEST_CELL = 80
+
 Command = Callable[[argparse.Namespace, Settings, Console], bool]
 
 
@@ -39,18 +42,32 @@ def add_all(commands: Any, common: argparse.ArgumentParser) -> None:  # noqa: AN
         ("populate-themes", populate_themes, "themes_tree.yaml"),
     ):
         command = add(name, run, f"load {what} into the database; running it again updates in place")
-        command.add_argument("--source", default="", help=f"path or URL of {what} (default: setting, else the shipped catalogue)")
+        command.add_argument(
+            "--source", default="", help=f"path or URL of {what} (default: setting, else the shipped catalogue)"
+        )
     command = add("migrate", migrate, "bring a dataset into PostgreSQL, every row accounted for, equality proven")
     _source(command)
     command.add_argument("--dry-run", action="store_true", help="read, clean and account; write nothing to news")
-    command.add_argument("--max-reject-rate", type=float, default=0.01, metavar="R", help="share of rows that may be rejected (default 0.01)")
-    command.add_argument("--batch-size", type=int, default=2048, metavar="N", help="rows held in memory by each loader (default 2048)")
+    command.add_argument(
+        "--max-reject-rate",
+        type=float,
+        default=0.01,
+        metavar="R",
+        help="share of rows that may be rejected (default 0.01)",
+    )
+    command.add_argument(
+        "--batch-size", type=int, default=2048, metavar="N", help="rows held in memory by each loader (default 2048)"
+    )
     command.add_argument("--parallel", type=int, default=2, metavar="N", help="segments that load at once (default 2)")
-    command.add_argument("--no-resume", action="store_true", help="give up an unfinished run instead of going on with it")
+    command.add_argument(
+        "--no-resume", action="store_true", help="give up an unfinished run instead of going on with it"
+    )
     command.add_argument("--no-validate", action="store_true", help="leave the comparison for later")
     command = add("validate", validate, "compare a dataset with PostgreSQL by a digest of every column of every row")
     _source(command)
-    command.add_argument("--parallel", type=int, default=2, metavar="N", help="processes that read the source (default 2)")
+    command.add_argument(
+        "--parallel", type=int, default=2, metavar="N", help="processes that read the source (default 2)"
+    )
     command = add("rejects", rejects, "show the rows that could not be stored")
     command.add_argument("action", choices=["list"])
     command.add_argument("--limit", type=int, default=50, metavar="N")
@@ -63,7 +80,9 @@ def create_schema(_arguments: argparse.Namespace, settings: Settings, console: C
 
     change = upgrade(settings.require_database())
     before = change.before or "nothing"
-    said = f"schema brought from {before} to {change.after}" if change.changed else f"schema is at {change.after} already"
+    said = (
+        f"schema brought from {before} to {change.after}" if change.changed else f"schema is at {change.after} already"
+    )
     console.result({**asdict(change), "changed": change.changed}, said)
     return False
 
@@ -117,7 +136,9 @@ def validate(arguments: argparse.Namespace, settings: Settings, console: Console
     from data_platform.jobs.migration.job import validate_source
 
     with console.progress() as bars:
-        result = validate_source(settings, arguments.source or settings.hf_dataset, parallel=arguments.parallel, progress=bars)
+        result = validate_source(
+            settings, arguments.source or settings.hf_dataset, parallel=arguments.parallel, progress=bars
+        )
     console.result(result.to_dict(), *_validation_lines(result))
     return not result.passed
 
@@ -127,19 +148,20 @@ def rejects(arguments: argparse.Namespace, settings: Settings, console: Console)
     from psycopg.rows import dict_row
 
     from data_platform.managers.database import connect, translate_errors
+    from data_platform.schema import read_sql
 
     with translate_errors(), connect(settings.require_database(), purpose="rejects") as connection:
         cursor = connection.cursor(row_factory=dict_row)
         by_reason = cursor.execute(
             "SELECT reason, field, count(*) AS rows FROM rejects WHERE status = 'open' GROUP BY 1, 2 ORDER BY 3 DESC, 1"
         ).fetchall()
-        rows = cursor.execute(
-            "SELECT id, unique_id, agency_key, field, reason, detail, file, row_no, payload::text AS payload, created_at"
-            " FROM rejects WHERE status = 'open' ORDER BY id LIMIT %s",
-            (arguments.limit,),
-        ).fetchall()
+        rows = cursor.execute(read_sql("reject_list.sql"), {"limit": arguments.limit}).fetchall()
     lines = [f"{row['rows']:>8,}  {row['reason']} ({row['field']})" for row in by_reason] or ["no open rejects"]
-    lines += [f"#{row['id']}  {row['reason']}  {row['unique_id'] or '(no id)'}  {row['file']} row {row['row_no']}: {row['detail']}" for row in rows]
+    lines += [
+        f"#{row['id']}  {row['reason']}  {row['unique_id'] or '(no id)'}  {row['file']} row {row['row_no']}:"
+        f" {row['detail']}"
+        for row in rows
+    ]
     console.result({"by_reason": by_reason, "rejects": rows}, *lines)
     return False
 
@@ -154,7 +176,9 @@ def status(_arguments: argparse.Namespace, settings: Settings, console: Console)
 
 
 def _source(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--source", default="", help="dataset id on the Hub, folder, or parquet file (default: HF_DATASET)")
+    command.add_argument(
+        "--source", default="", help="dataset id on the Hub, folder, or parquet file (default: HF_DATASET)"
+    )
 
 
 def _ready(settings: Settings) -> Any:  # noqa: ANN401 - a context manager
@@ -166,8 +190,13 @@ def _ready(settings: Settings) -> Any:  # noqa: ANN401 - a context manager
 
 
 def _populated(what: str, result: PopulateResult, console: Console) -> bool:
-    line = f"{what}: {result.read} read, {result.inserted} inserted, {result.updated} updated, {result.unchanged} unchanged"
-    more = [f"  {result.not_in_source} in the table that the source does not have; they stay"] if result.not_in_source else []
+    line = f"{what}: {result.read} read, {result.inserted} inserted, {result.updated} updated"
+    line += f", {result.unchanged} unchanged"
+    more = (
+        [f"  {result.not_in_source} in the table that the source does not have; they stay"]
+        if result.not_in_source
+        else []
+    )
     console.result(asdict(result), line, *more)
     return False
 
@@ -193,12 +222,12 @@ def _migration_facts(outcome: Outcome) -> dict[str, Any]:
 
 
 def _migration_lines(outcome: Outcome) -> list[str]:
-    account = outcome.account
+    run, account = outcome.run, outcome.account
     lines = [
-        f"{'dry run' if outcome.run.dry_run else 'migration'} {outcome.run.id} of {outcome.run.snapshot.source} ({outcome.run.mode})",
+        f"{'dry run' if run.dry_run else 'migration'} {run.id} of {run.snapshot.source} ({run.mode})",
         f"  {account.equation()}",
     ]
-    if not outcome.run.dry_run and account.changed_nothing:
+    if not run.dry_run and account.changed_nothing:
         lines.append("  nothing changed: every row was there already")
     for title, counts in (
         ("rejected", account.rejected_by_reason),
@@ -223,9 +252,11 @@ def _migration_lines(outcome: Outcome) -> list[str]:
 def _validation_lines(result: ValidationResult) -> list[str]:
     lines = [
         f"verdict: {result.verdict}",
-        f"{result.source_rows:,} source rows = {result.equal:,} equal + {result.explained:,} explained"
-        f" + {result.only_in_source:,} only in source ({sum(result.accounted.values()):,} accounted for)"
-        f" + {result.different:,} different",
+        (
+            f"{result.source_rows:,} source rows = {result.equal:,} equal + {result.explained:,} explained"
+            f" + {result.only_in_source:,} only in source ({sum(result.accounted.values()):,} accounted for)"
+            f" + {result.different:,} different"
+        ),
         f"{result.target_rows:,} rows in the table, {result.only_in_target:,} of them not in the source",
     ]
     lines += [
@@ -237,7 +268,7 @@ def _validation_lines(result: ValidationResult) -> list[str]:
 
 def _short(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= _LONGEST_CELL else f"{text[:_LONGEST_CELL]}…"
 
 
 def _user() -> str:

@@ -38,13 +38,16 @@ class Status:
         """Return the status as lines for a person."""
         lines = [f"PostgreSQL {self.server}, schema {self.schema or 'missing'}"]
         if self.schema != self.schema_expected:
-            lines.append(f"  this release needs schema {self.schema_expected}: run python -m data_platform create-schema")
+            lines.append(
+                f"  this release needs schema {self.schema_expected}: run python -m data_platform create-schema"
+            )
         lines += [f"  {name}: {rows:,} rows" for name, rows in self.rows.items()]
         for run in self.runs:
             kind = "dry run" if run["dry_run"] else run["mode"]
             verdict = f", {run['verdict']}" if run["verdict"] else ""
             done = f", {run['segments_done']} of {run['segments']} segments" if run["status"] == "loading" else ""
-            lines.append(f"  migration {run['id']} ({kind}) of {run['source']}: {run['status']}{done}{verdict}, {run['started_at']:%Y-%m-%d %H:%M} UTC")
+            when = f"{run['started_at']:%Y-%m-%d %H:%M} UTC"
+            lines.append(f"  migration {run['id']} ({kind}) of {run['source']}: {run['status']}{done}{verdict}, {when}")
         if self.indexes_off:
             lines.append(f"  not built yet: {', '.join(self.indexes_off)}; run the migration again to build them")
         lines.append(f"  open rejects: {self.open_rejects:,}")
@@ -78,5 +81,11 @@ def read_status(database_url: str) -> Status:
         ).fetchall()
         rejects = cursor.execute("SELECT count(*) AS n FROM rejects WHERE status = 'open'").fetchone()
     return Status(
-        server, version, head_version(), dict(rows or {}), runs, [row["name"] for row in off], rejects["n"] if rejects else 0
+        server,
+        version,
+        head_version(),
+        dict(rows or {}),
+        runs,
+        [row["name"] for row in off],
+        rejects["n"] if rejects else 0,
     )

@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import Connection, sql
 
+from data_platform.errors import StoreError
+
 __all__ = ["PgType", "copy_rows", "encode_tuples"]
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -153,10 +155,17 @@ def copy_rows(
 
     Returns:
         The number of rows that PostgreSQL says it took.
+
+    Raises:
+        StoreError: the connection does not speak UTF-8.
     """
     target = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
         sql.Identifier(table), sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns)
     )
+    if connection.info.encoding != "utf-8":  # the server would reread our UTF-8 as something else
+        raise StoreError(
+            f"the session's client_encoding is {connection.info.encoding}", hint="set client_encoding to UTF8"
+        )
     kinds = [kind for _, kind in columns]
     with connection.cursor() as cursor:
         with cursor.copy(target) as copy:

@@ -22,7 +22,14 @@ __all__ = ["ServerInfo", "connect", "server_info", "translate_errors", "try_sess
 IDLE_IN_TRANSACTION_MS = 15 * 60 * 1000
 _CONNECT_TIMEOUT_S = 10
 #: libpq gives no SQLSTATE for a refused connection, only the server's words; these will not change by waiting.
-_FINAL_CONNECTION_WORDS = ("password", "does not exist", "no pg_hba.conf", "certificate", "invalid ", "does not support SSL")
+_FINAL_CONNECTION_WORDS = (
+    "password",
+    "does not exist",
+    "no pg_hba.conf",
+    "certificate",
+    "invalid ",
+    "does not support SSL",
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,9 @@ class ServerInfo:
     data_bytes: int
 
 
-def connect(database_url: str, *, purpose: str, autocommit: bool = False, statement_timeout_s: int = 0) -> Connection[Any]:
+def connect(
+    database_url: str, *, purpose: str, autocommit: bool = False, statement_timeout_s: int = 0
+) -> Connection[Any]:
     """Open a connection.
 
     Args:
@@ -62,6 +71,7 @@ def connect(database_url: str, *, purpose: str, autocommit: bool = False, statem
             autocommit=autocommit,
             connect_timeout=_CONNECT_TIMEOUT_S,
             application_name=f"govbr {purpose}"[:63],
+            client_encoding="UTF8",  # binary COPY sends our bytes as they are; PGCLIENTENCODING must not reread them
             options=(
                 f"-c statement_timeout={statement_timeout_s * 1000} "
                 f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
@@ -116,21 +126,41 @@ def _translate(error: psycopg.Error) -> DataPlatformError | None:
             return make(f"PostgreSQL: {said}", hint=hint)
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         if any(words in said for words in _FINAL_CONNECTION_WORDS):
-            return StoreError(f"PostgreSQL refuses the connection: {said}", hint="check DATABASE_URL: user, password, database")
-        return StoreUnavailableError(f"PostgreSQL does not answer: {said}", hint="check that the server runs and is reachable")
+            return StoreError(
+                f"PostgreSQL refuses the connection: {said}", hint="check DATABASE_URL: user, password, database"
+            )
+        return StoreUnavailableError(
+            f"PostgreSQL does not answer: {said}", hint="check that the server runs and is reachable"
+        )
     return None
 
 
 _RULES: tuple[tuple[tuple[type[psycopg.Error], ...], type[DataPlatformError], str], ...] = (
     ((pg.ProgramLimitExceeded,), StoreError, "a value is larger than PostgreSQL can hold there"),
     ((pg.DiskFull,), StoreError, "free or add disk space on the server, then run the same command again: it resumes"),
-    ((pg.ReadOnlySqlTransaction,), StoreError, "this is a read-only database or replica; point DATABASE_URL at the primary"),
+    (
+        (pg.ReadOnlySqlTransaction,),
+        StoreError,
+        "this is a read-only database or replica; point DATABASE_URL at the primary",
+    ),
     ((pg.InsufficientPrivilege,), StoreError, "the user of DATABASE_URL lacks a permission; grant it or use the owner"),
-    ((pg.UndefinedTable, pg.UndefinedColumn, pg.UndefinedFunction), StoreError, "the schema is missing or old; run: python -m data_platform create-schema"),
-    ((pg.InvalidPassword, pg.InvalidAuthorizationSpecification, pg.InvalidCatalogName), StoreError, "check DATABASE_URL"),
+    (
+        (pg.UndefinedTable, pg.UndefinedColumn, pg.UndefinedFunction),
+        StoreError,
+        "the schema is missing or old; run: python -m data_platform create-schema",
+    ),
+    (
+        (pg.InvalidPassword, pg.InvalidAuthorizationSpecification, pg.InvalidCatalogName),
+        StoreError,
+        "check DATABASE_URL",
+    ),
     ((pg.LockNotAvailable,), BusyError, "another session holds the lock; try again later"),
     ((pg.DeadlockDetected, pg.SerializationFailure, pg.QueryCanceled), StoreUnavailableError, "trying again is safe"),
     # Class 25 is the driver's InternalError, though here the server only ended what waited too long.
     ((pg.IdleInTransactionSessionTimeout, pg.TransactionTimeout), StoreUnavailableError, "trying again is safe"),
-    ((pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.TooManyConnections), StoreUnavailableError, "trying again is safe"),
+    (
+        (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.TooManyConnections),
+        StoreUnavailableError,
+        "trying again is safe",
+    ),
 )

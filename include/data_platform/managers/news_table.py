@@ -85,7 +85,9 @@ def news_rows(rows: pa.RecordBatch, catalogue: Catalogue, *, duplicate_of: Mappi
     at = pc.index_in(rows.column("agency"), value_set=catalogue.agency_keys)
     if at.null_count:
         unknown = pc.unique(rows.column("agency").filter(at.is_null())).to_pylist()
-        raise IntegrityError(f"agencies without an entry: {', '.join(map(str, unknown[:5]))}", hint="plan the migration again")
+        raise IntegrityError(
+            f"agencies without an entry: {', '.join(map(str, unknown[:5]))}", hint="plan the migration again"
+        )
     themes = store_themes(rows, catalogue.themes)
     made: dict[str, pa.Array] = {c.store: rows.column(c.name) for c in COLUMNS if c.store is not None}
     made |= {

@@ -12,25 +12,9 @@ from typing import Any
 import pyarrow as pa
 from psycopg import Connection
 
-__all__ = ["Reject", "payload_digest", "payloads_of", "store_rejects"]
+from data_platform.schema import read_sql
 
-_STORE = """
-WITH given AS (
-    SELECT * FROM unnest(%(digests)s::text[], %(ids)s::text[], %(agencies)s::text[], %(fields)s::text[],
-                         %(reasons)s::text[], %(details)s::text[], %(payloads)s::text[], %(files)s::text[], %(rows)s::bigint[])
-           AS g (payload_digest, unique_id, agency_key, field, reason, detail, payload, file, row_no)
-), stored AS (
-    INSERT INTO rejects AS r (payload_digest, unique_id, agency_key, field, reason, detail, payload, origin, file, row_no,
-                              first_run_id, last_run_id)
-    SELECT DISTINCT ON (payload_digest, reason)
-           payload_digest, unique_id, agency_key, field, reason, detail, payload::json, %(origin)s, file, row_no,
-           %(run)s, %(run)s
-      FROM given ORDER BY payload_digest, reason, file, row_no
-    ON CONFLICT (payload_digest, reason) DO UPDATE SET last_run_id = excluded.last_run_id, updated_at = now()
-    RETURNING payload_digest, reason
-)
-SELECT count(*) FROM given JOIN stored USING (payload_digest, reason)
-"""
+__all__ = ["Reject", "payload_digest", "payloads_of", "store_rejects"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +71,7 @@ def store_rejects(connection: Connection[Any], rejects: list[Reject], *, origin:
     if not rejects:
         return 0
     row = connection.execute(
-        _STORE,
+        read_sql("reject_store.sql"),
         {
             "digests": [r.digest for r in rejects],
             "ids": [_without_nul(r.unique_id) for r in rejects],

@@ -42,9 +42,7 @@ def instants_of_local(naive: pa.Array) -> pa.Array:
     A local time that summer time skipped (midnight of the first day of summer time) becomes the
     first instant after the gap, so that the day is kept; one that occurs twice becomes the first.
     """
-    zoned = pc.assume_timezone(
-        naive, SAO_PAULO_NAME, ambiguous="earliest", nonexistent="latest"
-    )
+    zoned = pc.assume_timezone(naive, SAO_PAULO_NAME, ambiguous="earliest", nonexistent="latest")
     return zoned.cast(pa.timestamp(naive.type.unit, tz="UTC"))
 
 

@@ -1,17 +1,18 @@
 """One digest of a row's published cells, the same from Arrow and from PostgreSQL.
 
-The canonical bytes of a row are its shape and then its cells in the order of `COLUMNS`. The shape lists the length in bytes of
-every cell (for tags their number too; NULL for a null cell) in PostgreSQL's form of an integer array: with the lengths known, no
-two different rows share canonical bytes. A text stands as it is, an instant as the 16 hex digits of its microseconds since 2000-01-01T00:00Z
-(PostgreSQL's own binary form), tags joined by U+001F (admission takes control characters out of tags), and the content, by far the longest cell, as
-its own MD5, so that neither side copies it. The digest is MD5, which PostgreSQL has built in and which is only asked to tell accidents
-apart, not attackers.
+The canonical bytes of a row are its shape and then its cells in the order of `COLUMNS`. The shape lists the length in
+bytes of every cell (for tags their number too; NULL for a null cell) in PostgreSQL's form of an integer array: with the
+lengths known, no two different rows share canonical bytes. A text stands as it is, an instant as the 16 hex digits of
+its microseconds since 2000-01-01T00:00Z (PostgreSQL's own binary form), tags joined by U+001F (admission takes control
+characters out of tags), and the content, by far the longest cell, as its own MD5, so that neither side copies it. The
+digest is MD5, which PostgreSQL has built in and which is only asked to tell accidents apart, not attackers.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,9 @@ def _text(array: pa.Array, column: Column) -> pa.Array:
     if column.kind is Kind.TAGS:
         return pc.binary_join(array, TAG_SEPARATOR)
     if column.name == _LONG:
-        found = [hashlib.md5(text, usedforsecurity=False).hexdigest() for text in _slices(array.cast(pa.large_binary()))]
+        found = [
+            hashlib.md5(text, usedforsecurity=False).hexdigest() for text in _slices(array.cast(pa.large_binary()))
+        ]
         return pc.if_else(array.is_valid(), pa.array(found, pa.string()), None)
     return array
 
@@ -95,7 +98,9 @@ def _sql_text(name: str, column: Column) -> str:
 
 def _hex_instants(array: pa.Array) -> pa.Array:
     """Return instants as timestamptz_send writes them, in hex; null stays null."""
-    micros = pc.fill_null(array.cast(pa.int64()), _POSTGRES_EPOCH_US).to_numpy(zero_copy_only=False) - _POSTGRES_EPOCH_US
+    micros = (
+        pc.fill_null(array.cast(pa.int64()), _POSTGRES_EPOCH_US).to_numpy(zero_copy_only=False) - _POSTGRES_EPOCH_US
+    )
     octets = np.frombuffer(micros.astype(">i8").tobytes(), dtype=np.uint8)
     digits = np.empty((len(octets), 2), dtype=np.uint8)
     digits[:, 0], digits[:, 1] = _HEX[octets >> 4], _HEX[octets & 15]
@@ -108,9 +113,11 @@ def _slices(array: pa.Array) -> Iterator[memoryview]:
     """Give the bytes of each value of a large_binary array, without copying them; an empty one for null."""
     if len(array) == 0:
         return
-    offsets = np.frombuffer(array.buffers()[1], dtype=np.int64, count=array.offset + len(array) + 1)[array.offset :].tolist()
+    offsets = np.frombuffer(array.buffers()[1], dtype=np.int64, count=array.offset + len(array) + 1)[
+        array.offset :
+    ].tolist()
     data = memoryview(array.buffers()[2] or b"")
-    for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, end in pairwise(offsets):
         yield data[start:end]
 
 

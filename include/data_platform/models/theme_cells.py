@@ -37,11 +37,13 @@ class ThemeIndex:
         """Build from (id, code, label) rows."""
         listed = list(rows)
         columns = list(zip(*listed, strict=True)) if listed else [(), (), ()]
-        return cls(pa.array(columns[0], pa.int32()), pa.array(columns[1], pa.string()), pa.array(columns[2], pa.string()))
+        return cls(
+            pa.array(columns[0], pa.int32()), pa.array(columns[1], pa.string()), pa.array(columns[2], pa.string())
+        )
 
     @cached_property
     def full_names(self) -> pa.Array:
-        """"code - label" of each theme."""
+        """Code and label of each theme, "NN - Label"."""
         return pc.binary_join_element_wise(self.codes, self.labels, " - ")
 
     @cached_property
@@ -99,10 +101,15 @@ def store_themes(batch: pa.RecordBatch, index: ThemeIndex) -> StoredThemes:
     lower = _any_valid([cell[name] for name in THEME_COLUMNS[1:]])
     as_text = pc.and_(pc.invert(lower), _same(cell[_TEXT], index.full_names.take(at1)))
     none = pc.and_(pc.invert(lower), cell[_TEXT].is_null())
-    form = pc.if_else(none, None, pc.if_else(as_text, "text", pc.if_else(as_codes, "codes", pa.scalar(None, pa.string()))))
+    form = pc.if_else(
+        none, None, pc.if_else(as_text, "text", pc.if_else(as_codes, "codes", pa.scalar(None, pa.string())))
+    )
     beside = pc.and_(pc.invert(none), form.is_null())
     return StoredThemes(
-        *(index.ids.take(at) for at in (at1, at2, at3, at_most)),
+        l1_id=index.ids.take(at1),
+        l2_id=index.ids.take(at2),
+        l3_id=index.ids.take(at3),
+        most_specific_id=index.ids.take(at_most),
         form=form,
         cells=_cells_beside(batch, beside),
         unknown_codes=_unknown([(code_1, at1), (cell[_C2], at2), (cell[_C3], at3), (cell[_CM], given)]),

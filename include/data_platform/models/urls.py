@@ -78,11 +78,11 @@ def _encode(text: str, safe: str) -> str:
     end = 0
     for match in _PERCENT.finditer(text):
         out.append(quote(text[end : match.start()], safe=safe))
-        token, end = match.group(), match.end()
-        byte = unquote_to_bytes(token)
-        if token == "%":
+        escape, end = match.group(), match.end()
+        byte = unquote_to_bytes(escape)
+        if escape == "%":
             out.append("%25")
         else:
-            out.append(byte.decode("ascii") if byte[0] in _UNRESERVED else token.upper())
+            out.append(byte.decode("ascii") if byte[0] in _UNRESERVED else escape.upper())
     out.append(quote(text[end:], safe=safe))
     return "".join(out)

@@ -33,7 +33,7 @@ _HTTP_SERVER_ERROR = 500
 class _UniqueKeyLoader(yaml.SafeLoader):
     """SafeLoader that refuses a mapping in which a key stands twice."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - PyYAML's
         # Looked at before `<<` is expanded: a key may repeat one that it merges in, that is what merging is for.
         lines: dict[Hashable, int] = {}
         if isinstance(node, yaml.MappingNode):
@@ -142,7 +142,7 @@ def _read_file(source: str, name: str) -> bytes:
 
 def _fetch(url: str, name: str) -> tuple[bytes, bool]:
     """Return the bytes behind an address, and whether the server calls them HTML."""
-    import httpx  # noqa: PLC0415 - only those who read from the web pay for its import
+    import httpx
 
     try:
         response = httpx.get(url, follow_redirects=True, timeout=_TIMEOUT_SECONDS)

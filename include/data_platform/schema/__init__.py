@@ -63,7 +63,8 @@ def upgrade(database_url: str, version: str = "head") -> SchemaChange:
     """Bring the schema of a database up to a version.
 
     Raises:
-        StoreError: the server is too old, or the database is at a version this package does not know.
+        StoreError: the server is too old, the database is at a version this package does not know, does not hold
+            UTF-8, or holds another application's tables.
         StoreUnavailableError: the server does not answer.
     """
     from alembic import command
@@ -100,6 +101,9 @@ def _migrate(database_url: str, step: Callable[[Config], None]) -> SchemaChange:
         server = int(connection.scalar(text("SELECT current_setting('server_version_num')::int / 10000")) or 0)
         if server < _OLDEST_SERVER:
             raise StoreError(f"PostgreSQL {server} is too old", hint=f"version {_OLDEST_SERVER} or later is needed")
+        encoding = connection.scalar(text("SELECT current_setting('server_encoding')"))
+        if encoding != "UTF8":
+            raise StoreError(f"the database's encoding is {encoding}", hint="create it with ENCODING 'UTF8'")
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
         before = _version_of(connection)
         config = _config()

@@ -144,33 +144,15 @@ class TestTwoAtATime:
 
     def test_the_second_is_refused_while_the_first_builds_indexes(self, migrations: Migrations, store: Store) -> None:
         migrations.write(articles(20))
-        first: list[Any] = []
-        # An index that is built online waits for every transaction that may still use the table as it was.
-        with _holding(store, "SELECT count(*) FROM agencies") as other:
-            other.execute("LOCK TABLE load_mixed IN ACCESS SHARE MODE")
-            worker = threading.Thread(target=lambda: first.append(migrations.run()))
-            worker.start()
-            try:
-                _wait(lambda: _building(store), "the first migration did not get to its indexes")
-                with pytest.raises(BusyError, match="another migration is at work"):
-                    migrations.run()
-            finally:
-                other.rollback()
-                worker.join(_WAIT_S)
-        assert first[0].account.loaded == 20
+        with _building(migrations, store), pytest.raises(BusyError, match="another migration is at work"):
+            migrations.run()
+        assert migrations.validate().passed
 
     def test_readers_and_writers_of_news_do_not_wait_for_indexes(self, migrations: Migrations, store: Store) -> None:
         migrations.write(articles(20))
-        with _holding(store, "SELECT count(*) FROM agencies") as other:
-            worker = threading.Thread(target=migrations.run)
-            worker.start()
-            try:
-                _wait(lambda: _building(store), "the migration did not get to its indexes")
-                assert len(store.published()) == 20
-                store.execute("SET LOCAL lock_timeout = '2s'", "UPDATE news SET title = title || '.' WHERE id = 1")
-            finally:
-                other.rollback()
-                worker.join(_WAIT_S)
+        with _building(migrations, store):
+            assert len(store.published()) == 20
+            store.execute("SET LOCAL lock_timeout = '2s'", "UPDATE news SET title = title || '.' WHERE id = 1")
 
     def test_a_load_that_cannot_get_the_table_is_worth_another_try(
         self, migrations: Migrations, store: Store, monkeypatch: pytest.MonkeyPatch
@@ -185,7 +167,28 @@ class TestTwoAtATime:
         assert migrations.run().account.loaded == 20
 
 
-def _building(store: Store) -> bool:
+@contextmanager
+def _building(migrations: Migrations, store: Store) -> Iterator[None]:
+    """A migration that waits while it builds an index: online, that is until older snapshots are gone."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            migrations.run()
+        except BaseException as error:  # noqa: BLE001 - raised below
+            failed.append(error)
+
+    worker = threading.Thread(target=run)
+    with _holding(store, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ") as other:
+        other.execute("SELECT count(*) FROM consumer_positions")
+        worker.start()
+        _wait(lambda: _index_builds(store) or failed, "the migration did not get to its indexes")
+        yield
+    worker.join(_WAIT_S)
+    assert not failed, failed
+
+
+def _index_builds(store: Store) -> bool:
     found: bool = store.value(
         "SELECT EXISTS (SELECT FROM load_runs, jsonb_array_elements(deferred) AS i WHERE i ->> 'state' = 'building')"
     )
@@ -198,8 +201,8 @@ class TestUnfinished:
     ) -> None:
         fresh = store.definitions()
         first = write_source(tmp_path / "first", [articles(20), articles(20, first=20)])
-        ran = commands.run("migrate", "--source", str(first), "--parallel", "1", failpoints="load.before_commit=kill:2")
-        assert ran.status == -signal.SIGKILL
+        with migrations.interrupted("load.before_commit:2"):
+            migrations.run(source=str(first))
         assert store.value("SELECT count(*) FROM news") == 20
         rows = articles(10) + articles(5, first=60)
         rows[2] = newer(rows[2], title="Outro título")
@@ -220,27 +223,25 @@ class TestUnfinished:
         assert [row["status"] for row in statuses] == ["abandoned", "done"]
         assert store.query("SELECT 1 FROM load_runs, jsonb_array_elements(deferred) i WHERE i ->> 'state' <> 'on'") == []
 
-    @pytest.mark.parametrize("point", ["index.before_one=kill:4", "index.after_one=kill:4", "constraint.after_one=kill:2"])
-    def test_giving_up_that_is_killed_can_be_done_again(
-        self, point: str, migrations: Migrations, store: Store, commands: CommandLine, tmp_path: Path
+    @pytest.mark.parametrize("point", ["index.before_one:4", "index.after_one:4", "constraint.after_one:2"])
+    def test_giving_up_that_is_stopped_can_be_done_again(
+        self, point: str, migrations: Migrations, store: Store, tmp_path: Path
     ) -> None:
         fresh = store.definitions()
         first = write_source(tmp_path / "first", [articles(20), articles(20, first=20)])
-        ran = commands.run("migrate", "--source", str(first), "--parallel", "1", failpoints="load.before_commit=kill:2")
-        assert ran.status == -signal.SIGKILL
+        with migrations.interrupted("load.before_commit:2"):
+            migrations.run(source=str(first))
         migrations.write(articles(10))
-        ran = commands.run("migrate", "--source", str(migrations.folder), "--no-resume", failpoints=point)
-        assert ran.status == -signal.SIGKILL
+        with migrations.interrupted(point):
+            migrations.run(resume=False)
         outcome = migrations.run(resume=False)
         assert outcome.account.already_present == 10
         assert store.definitions() == fresh
 
-    def test_the_same_source_goes_on_where_it_stopped(
-        self, migrations: Migrations, store: Store, commands: CommandLine
-    ) -> None:
+    def test_the_same_source_goes_on_where_it_stopped(self, migrations: Migrations, store: Store) -> None:
         migrations.write(articles(20), articles(20, first=20), articles(20, first=40))
-        source = str(migrations.folder)
-        commands.run("migrate", "--source", source, "--parallel", "1", failpoints="load.before_commit=kill:3")
+        with migrations.interrupted("load.before_commit:3"):
+            migrations.run()
         kept = store.versions()
         assert len(kept) == 40
         outcome = migrations.run()
@@ -248,22 +249,21 @@ class TestUnfinished:
         assert outcome.account.loaded == 60
         assert {uid: version for uid, version in store.versions().items() if uid in kept} == kept
 
-    def test_a_source_that_changed_meanwhile_is_not_gone_on_with(
-        self, migrations: Migrations, store: Store, commands: CommandLine
-    ) -> None:
+    def test_a_source_that_changed_meanwhile_is_not_gone_on_with(self, migrations: Migrations) -> None:
         migrations.write(articles(20), articles(20, first=20))
-        source = str(migrations.folder)
-        commands.run("migrate", "--source", source, "--parallel", "1", failpoints="load.before_commit=kill:2")
+        with migrations.interrupted("load.before_commit:2"):
+            migrations.run()
         migrations.write(articles(20), articles(21, first=20))
         with pytest.raises(BusyError, match="is unfinished"):
             migrations.run()
         assert migrations.run(resume=False).account.loaded == 21
 
-    def test_planning_that_was_killed_leaves_nothing_to_give_up(
-        self, migrations: Migrations, store: Store, commands: CommandLine, tmp_path: Path
+    def test_planning_that_was_stopped_leaves_nothing_to_give_up(
+        self, migrations: Migrations, store: Store, tmp_path: Path
     ) -> None:
         first = write_source(tmp_path / "first", [articles(20)])
-        commands.run("migrate", "--source", str(first), failpoints="plan.before_ready=kill")
+        with migrations.interrupted("plan.before_ready"):
+            migrations.run(source=str(first))
         assert all(item["valid"] for item in store.definitions())
         assert migrations.bring(articles(30)).account.loaded == 30
 
@@ -279,7 +279,7 @@ class TestOrphans:
             try:
                 _wait(lambda: store.query("SELECT 1 FROM load_runs WHERE status = 'loading'"), "it was not planned")
                 lock.execute("LOCK TABLE load_doubles IN ACCESS EXCLUSIVE MODE")
-                _wait(lambda: _blocked(store, "load") == 2, "the workers did not get to wait")
+                _wait(lambda: _blocked(store, "load") > 0, "no worker got to wait")
                 workers = psutil.Process(process.pid).children(recursive=True)
                 assert workers
             finally:

@@ -66,7 +66,7 @@ def test_an_instant_leaves_the_view_as_it_came_whatever_the_session_s_zone(url: 
         connection.execute("INSERT INTO agencies (key, name) VALUES ('mec', 'MEC')")
         connection.execute(
             "INSERT INTO news (unique_id, agency_id, agency_key, agency_name, published_at, extracted_at, title)"
-            " VALUES ('a', 1, 'mec', 'MEC', '2018-11-03 23:00-03', '2018-11-04 01:30:00.123456Z', 't')"
+            " VALUES ('a', 1, 'mec', 'MEC', '2018-12-03 23:00-03', '2018-12-04 01:30:00.123456Z', 't')"
         )
         for zone in ("UTC", "America/Sao_Paulo", "Asia/Tokyo"):
             connection.execute(f"SET timezone = '{zone}'")
@@ -74,8 +74,8 @@ def test_an_instant_leaves_the_view_as_it_came_whatever_the_session_s_zone(url: 
                 "SELECT extract(epoch FROM p.published_at)::bigint, p.extracted_at::text, n.published_date::text"
                 "  FROM news_published p JOIN news n USING (unique_id)"
             ).fetchall()
-            # 23:00 at −03:00 of the 3rd was the missing midnight of the 4th (fault 5).
-            assert found == [(1_541_296_800 + 3600 * 0, "2018-11-04 01:30:00.123456", "2018-11-03")], zone
+            # In summer time 23:00 at −03:00 of the 3rd was midnight of the 4th (fault 5).
+            assert found == [(1_543_888_800, "2018-12-04 01:30:00.123456", "2018-12-04")], zone
 
 
 def test_names_of_the_view_are_the_dataset_s(url: str) -> None:

@@ -76,8 +76,8 @@ class Account:
     def equation(self) -> str:
         """Return the account in one line."""
         return (
-            f"{self.read:,} read = {self.loaded:,} loaded + {self.updated:,} updated + {self.already_present:,} already there"
-            f" + {self.duplicates:,} duplicate + {self.rejected:,} rejected"
+            f"{self.read:,} read = {self.loaded:,} loaded + {self.updated:,} updated"
+            f" + {self.already_present:,} already there + {self.duplicates:,} duplicate + {self.rejected:,} rejected"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,9 +120,12 @@ def _settle_same_id(connection: Connection[Any], run: Run) -> dict[str, int]:
     connection.execute(read_sql("account_kinds.sql"), {"run": run.id})
     if not run.dry_run:
         connection.execute(read_sql("account_superseded.sql"), {"run": run.id})
-        connection.execute("UPDATE load_duplicates SET payload = NULL WHERE run_id = %s AND payload IS NOT NULL", (run.id,))
+        connection.execute(
+            "UPDATE load_duplicates SET payload = NULL WHERE run_id = %s AND payload IS NOT NULL", (run.id,)
+        )
     rows = connection.execute(
-        "SELECT kind, count(*) FROM load_duplicates WHERE run_id = %s AND NOT is_winner GROUP BY kind ORDER BY kind", (run.id,)
+        "SELECT kind, count(*) FROM load_duplicates WHERE run_id = %s AND NOT is_winner GROUP BY kind ORDER BY kind",
+        (run.id,),
     ).fetchall()
     return dict(rows)
 
@@ -160,7 +163,9 @@ def _check(account: Account, run: Run) -> None:
         problems.append(f"{account.duplicates:,} duplicates, by kind {dict(account.duplicates_by_kind)}")
     expected = run.plan["news_before"] + (0 if run.dry_run else account.loaded)
     if account.news_rows != expected:
-        problems.append(f"news should hold {expected:,} rows and holds {account.news_rows:,}: another writer was at work")
+        problems.append(
+            f"news should hold {expected:,} rows and holds {account.news_rows:,}: another writer was at work"
+        )
     if problems:
         raise IntegrityError(
             "the account does not balance: " + "; ".join(problems),

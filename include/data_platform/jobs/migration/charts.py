@@ -134,7 +134,7 @@ def _svg(height: float, label: str, content: Iterable[Markup], kind: str = "char
     )
 
 
-def _rect(x: float, y: float, width: float, height: float, tone: str, title: str) -> Markup:  # noqa: PLR0913, PLR0917 - four of them are a rectangle
+def _rect(x: float, y: float, width: float, height: float, tone: str, title: str) -> Markup:  # noqa: PLR0917 - four of them are a rectangle
     return Markup(
         '<rect class="{}" x="{:.2f}%" y="{:.1f}" width="{:.2f}%" height="{:.1f}"><title>{}</title></rect>'
     ).format(tone, x, y, width, height, title)

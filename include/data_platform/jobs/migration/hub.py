@@ -138,7 +138,9 @@ class HubDataset:
             ) from error
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             # Of what does not exist the Hub tells strangers no more than of what is private.
-            raise SourceError(f"{what}: access denied ({status})", hint=f"check its name; {self._about_token()}") from error
+            raise SourceError(
+                f"{what}: access denied ({status})", hint=f"check its name; {self._about_token()}"
+            ) from error
         raise SourceError(f"{what}: the Hub answered {status}: {error}", hint="check the id and HF_ENDPOINT") from error
 
     def _about_token(self) -> str:

@@ -19,21 +19,11 @@ from psycopg.rows import dict_row
 from data_platform.errors import IntegrityError
 from data_platform.failpoints import failpoint
 from data_platform.jobs.migration.records import Run, to_json
+from data_platform.schema import read_sql
 
 __all__ = ["put_on", "take_off"]
 
 _LOCK_TIMEOUT = "10s"
-_FIND = """
-SELECT con.conname AS name, con.contype::text AS kind, pg_get_constraintdef(con.oid) AS definition,
-       pg_get_indexdef(nullif(con.conindid, 0)) AS index_definition
-  FROM pg_constraint con
- WHERE con.conrelid = 'news'::regclass AND con.contype IN ('p', 'u', 'f')
-UNION ALL
-SELECT c.relname, 'i', NULL, pg_get_indexdef(c.oid)
-  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
- WHERE i.indrelid = 'news'::regclass AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u'))
- ORDER BY 2, 1
-"""
 _ORDER = {"p": 0, "u": 1, "i": 2, "f": 3}
 
 
@@ -46,7 +36,7 @@ def take_off(connection: Connection[Any]) -> list[dict[str, Any]]:
     connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
     connection.execute("LOCK TABLE news IN ACCESS EXCLUSIVE MODE")
     with connection.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(_FIND).fetchall()
+        found = cursor.execute(read_sql("index_find.sql")).fetchall()
     found.sort(key=lambda item: (_ORDER[item["kind"]], item["name"]))
     for item in reversed(found):
         if item["kind"] == "i":
@@ -136,6 +126,8 @@ def _has_constraint(connection: Connection[Any], name: str) -> bool:
     return found is not None
 
 
-def _record(connection: Connection[Any], run_id: int, items: list[dict[str, Any]], item: dict[str, Any], state: str) -> None:
+def _record(
+    connection: Connection[Any], run_id: int, items: list[dict[str, Any]], item: dict[str, Any], state: str
+) -> None:
     item["state"] = state
     connection.execute("UPDATE load_runs SET deferred = %s WHERE id = %s", (to_json(items), run_id))

@@ -6,30 +6,27 @@ Each step reads what it needs from the run's record, so that any process can do 
 from __future__ import annotations
 
 import logging
-import resource
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Any, Protocol
 
-import pyarrow as pa
 from psycopg import Connection
 
-from data_platform.errors import BusyError, IntegrityError, StoreError, TransientError
+from data_platform.errors import BusyError, IntegrityError, StoreError
 from data_platform.failpoints import failpoint
 from data_platform.jobs.migration import indexes, validation
 from data_platform.jobs.migration.account import Account, close_account
 from data_platform.jobs.migration.load import SegmentLoader
 from data_platform.jobs.migration.plan import cut_segments, plan_run
-from data_platform.jobs.migration.records import MigrationOptions, Piece, Run, Segment, read_run, read_segments
+from data_platform.jobs.migration.records import MigrationOptions, Run, Segment, read_run, read_segments
 from data_platform.jobs.migration.report import write_report
 from data_platform.jobs.migration.report_data import report_of
 from data_platform.jobs.migration.source import Source, open_source, reopen
 from data_platform.jobs.migration.validation import SourceFacts, ValidationResult
+from data_platform.jobs.migration.workers import digest_in_worker, load_in_worker, peak_rss_mb, pool, shares
 from data_platform.managers.database import connect, server_info, translate_errors, try_session_lock
 from data_platform.managers.news_table import Catalogue
 from data_platform.schema import require_current
@@ -111,7 +108,9 @@ class MigrationJob:
         with self._connect("preflight") as connection, translate_errors():
             server = server_info(connection)
             if server.read_only:
-                raise StoreError("the database is read-only", hint="point DATABASE_URL at the primary, not at a replica")
+                raise StoreError(
+                    "the database is read-only", hint="point DATABASE_URL at the primary, not at a replica"
+                )
         source = open_source(self.options.source, settings=self.settings)
         for note in source.snapshot.notes:
             self.progress.note(note)
@@ -282,7 +281,9 @@ class MigrationJob:
             place = self.report(run.id)
             with self._connect("migrate") as connection:
                 run = read_run(connection, run.id)
-        return Outcome(run, account, result, clock.seconds(), max(peak, _peak_rss_mb(), _peak_rss_mb(children=True)), place)
+        return Outcome(
+            run, account, result, clock.seconds(), max(peak, peak_rss_mb(), peak_rss_mb(children=True)), place
+        )
 
     def _load_all(self, run: Run) -> float:
         with self._connect("migrate") as connection:
@@ -295,8 +296,8 @@ class MigrationJob:
                     loader.load(segment.number)
                     self.progress.advance(segment.rows)
             return 0.0
-        with _pool(run.options.parallel, self.settings) as pool:
-            futures = {pool.submit(_load_in_worker, run.id, s.number): s for s in todo}
+        with pool(run.options.parallel, self.settings) as workers:
+            futures = {workers.submit(load_in_worker, run.id, s.number): s for s in todo}
             peak = 0.0
             for future in as_completed(futures):
                 peak = max(peak, future.result())
@@ -337,14 +338,14 @@ def _validate(
     progress.stage("comparing rows", source.snapshot.rows)
     work = validation.prepare(connection)
     facts = SourceFacts()
-    shares = _shares(pieces, parallel)
-    if len(shares) <= 1:
+    parts = shares(pieces, parallel)
+    if len(parts) <= 1:
         facts = validation.digest_pieces(connection, work, source, pieces)
         progress.advance(facts.rows)
     else:
-        with _pool(parallel, settings) as pool:
+        with pool(parallel, settings) as workers:
             for future in as_completed(
-                [pool.submit(_digest_in_worker, source.snapshot.to_dict(), work, share) for share in shares]
+                [workers.submit(digest_in_worker, source.snapshot.to_dict(), work, share) for share in parts]
             ):
                 part = future.result()
                 facts.add(part)
@@ -352,76 +353,11 @@ def _validate(
     return validation.compare(connection, work, source, pieces, facts, started=started)
 
 
-def _shares(pieces: list[Piece], parallel: int) -> list[list[Piece]]:
-    """Split pieces into runs of about equal rows, several for each worker, so that none waits long at the end."""
-    if parallel <= 1 or not pieces:
-        return [pieces]
-    target = -(-sum(piece.length for piece in pieces) // (parallel * 4))
-    shares: list[list[Piece]] = [[]]
-    held = 0
-    for piece in pieces:
-        if held >= target:
-            shares.append([])
-            held = 0
-        shares[-1].append(piece)
-        held += piece.length
-    return shares
-
-
-class _Worker:
-    """What a worker process keeps between its tasks."""
-
-    settings: Settings
-    loader: SegmentLoader | None = None
-    loader_run: int = 0
-
-
-@contextmanager
-def _pool(processes: int, settings: Settings) -> Iterator[ProcessPoolExecutor]:
-    """A pool of worker processes; one that was killed becomes an error that says the work can be resumed."""
-    context = get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker, initargs=(settings,))
-    try:
-        yield pool
-    except BrokenProcessPool as error:
-        raise TransientError(
-            "a worker process died", hint="out of memory or killed; run the same command again: it goes on where it stopped"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker(settings: Settings) -> None:
-    _Worker.settings = settings
-    # Worker processes are the parallelism; threads of Arrow inside each would only fight over the same cores.
-    pa.set_cpu_count(1)
-    pa.set_io_thread_count(2)
-
-
-def _load_in_worker(run_id: int, number: int) -> float:
-    with translate_errors():
-        if _Worker.loader is None or _Worker.loader_run != run_id:
-            connection = connect(_Worker.settings.require_database(), purpose="load")
-            run = read_run(connection, run_id)
-            _Worker.loader = SegmentLoader(connection, run, reopen(run.snapshot, settings=_Worker.settings))
-            _Worker.loader_run = run_id
-        _Worker.loader.load(number)
-    return _peak_rss_mb()
-
-
-def _digest_in_worker(snapshot: dict[str, Any], work: str, pieces: list[Piece]) -> SourceFacts:
-    from data_platform.jobs.migration.source import SourceSnapshot
-
-    source = reopen(SourceSnapshot.from_dict(snapshot), settings=_Worker.settings)
-    with connect(_Worker.settings.require_database(), purpose="validate") as connection, translate_errors():
-        return validation.digest_pieces(connection, work, source, pieces)
-
-
 def _lock(connection: Connection[Any], *, shared: bool) -> None:
     if not try_session_lock(connection, _MIGRATION_KEY, shared=shared):
         raise BusyError(
             "another migration is at work on this database",
-            hint="wait for it, or look who it is: SELECT * FROM load_runs ORDER BY id DESC; SELECT * FROM pg_stat_activity",
+            hint="wait for it; `python -m data_platform status` shows which one it is",
         )
     connection.commit()
 
@@ -435,8 +371,8 @@ def _lock_down(connection: Connection[Any]) -> None:
 
 def _require_rights(connection: Connection[Any]) -> None:
     row = connection.execute(
-        "SELECT pg_has_role(relowner, 'USAGE'), has_table_privilege('news', 'INSERT'), relowner::regrole::text, current_user"
-        " FROM pg_class WHERE oid = 'news'::regclass"
+        "SELECT pg_has_role(relowner, 'USAGE'), has_table_privilege('news', 'INSERT'), relowner::regrole::text,"
+        " current_user FROM pg_class WHERE oid = 'news'::regclass"
     ).fetchone()
     if row is None or not (row[0] and row[1]):
         owner = row[2] if row else "its owner"
@@ -444,11 +380,6 @@ def _require_rights(connection: Connection[Any]) -> None:
             f"user {row[3] if row else ''} may not load the table news",
             hint=f"run the migration as {owner}: keys and indexes are taken off and put on again",
         )
-
-
-def _peak_rss_mb(*, children: bool = False) -> float:
-    who = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
-    return round(resource.getrusage(who).ru_maxrss / 1024, 1)
 
 
 class _Clock:

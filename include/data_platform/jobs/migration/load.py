@@ -29,6 +29,7 @@ from data_platform.managers.rejects import Reject, payload_digest, store_rejects
 from data_platform.models.admission import observe
 from data_platform.models.digest import row_digests
 from data_platform.models.theme_cells import store_themes
+from data_platform.schema import read_sql
 
 __all__ = ["SegmentLoader"]
 
@@ -86,7 +87,8 @@ class SegmentLoader:
 
     def _load(self, segment: Segment) -> None:
         self._connection.execute(
-            "UPDATE load_segments SET started_at = clock_timestamp(), worker = %s WHERE run_id = %s AND segment_no = %s",
+            "UPDATE load_segments SET started_at = clock_timestamp(), worker = %s"
+            " WHERE run_id = %s AND segment_no = %s",
             (f"{socket.gethostname()}:{os.getpid()}", self._run.id, segment.number),
         )
         failpoint("load.before_copy")
@@ -96,7 +98,12 @@ class SegmentLoader:
             counts = {"updated": 0, "already_present": 0, "loaded": self._copy(segment, tally, losers)}
         else:
             counts = merge.merge_segment(
-                self._connection, self._run, segment, self._winners(segment, tally, losers), self._source, self._catalogue
+                self._connection,
+                self._run,
+                segment,
+                winners=self._winners(segment, tally, losers),
+                source=self._source,
+                catalogue=self._catalogue,
             )
         failpoint("load.before_checkpoint")
         counts |= {"read": tally.read, "rejected": self._store_rejects(tally), "duplicates": self._store_shared(tally)}
@@ -104,7 +111,7 @@ class SegmentLoader:
         if accounted != counts["read"] or counts["read"] != segment.rows:
             raise IntegrityError(
                 f"segment {segment.number} ({segment.label}) does not add up: planned {segment.rows}, {counts}",
-                hint="the source changed while it was read, or this is a fault of the program; nothing of the segment was kept",
+                hint="the source changed while it was read, or the program is wrong; nothing of the segment was kept",
             )
         self._connection.execute(
             "UPDATE load_segments SET status = 'done', counts = %s, finished_at = clock_timestamp(),"
@@ -187,16 +194,15 @@ class SegmentLoader:
             return 0
         files, numbers, digests, payloads, payload_digests = zip(*tally.shared, strict=True)
         row = self._connection.execute(
-            """
-            WITH seen AS (
-                UPDATE load_duplicates d SET content_digest = s.digest, payload = s.payload::json, payload_digest = s.payload_digest
-                  FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[])
-                       AS s (file, row_no, digest, payload, payload_digest)
-                 WHERE d.run_id = %s AND d.file = s.file AND d.row_no = s.row_no
-                RETURNING is_winner
-            ) SELECT count(*) FILTER (WHERE NOT is_winner) FROM seen
-            """,
-            (list(files), list(numbers), list(digests), list(payloads), list(payload_digests), self._run.id),
+            read_sql("load_shared.sql"),
+            {
+                "files": list(files),
+                "rows": list(numbers),
+                "digests": list(digests),
+                "payloads": list(payloads),
+                "payload_digests": list(payload_digests),
+                "run": self._run.id,
+            },
         ).fetchone()
         return int(row[0]) if row else 0
 
@@ -242,7 +248,15 @@ def _shared_rows(
 def _extras(tally: Tally) -> dict[str, Any]:
     reasons = Counter(reject.reason for reject in tally.rejected)
     sample = [
-        {"unique_id": r.unique_id, "file": r.file, "row": r.row_no, "field": r.field, "reason": r.reason, "detail": r.detail, "excerpt": r.payload[:300]}
+        {
+            "unique_id": r.unique_id,
+            "file": r.file,
+            "row": r.row_no,
+            "field": r.field,
+            "reason": r.reason,
+            "detail": r.detail,
+            "excerpt": r.payload[:300],
+        }
         for r in tally.rejected[:5]
     ]
     return {

@@ -38,8 +38,24 @@ _KEYS = (
     ("digest", PgType.UUID),
     ("extracted_at", PgType.TIMESTAMPTZ),
 )
-_SCRAPER = ("agency_id", "agency_key", "agency_name", "published_at", "updated_datetime", "extracted_at", "title", "subtitle",
-            "editorial_lead", "url", "canonical_url", "content", "image_url", "video_url", "category", "tags")
+_SCRAPER = (
+    "agency_id",
+    "agency_key",
+    "agency_name",
+    "published_at",
+    "updated_datetime",
+    "extracted_at",
+    "title",
+    "subtitle",
+    "editorial_lead",
+    "url",
+    "canonical_url",
+    "content",
+    "image_url",
+    "video_url",
+    "category",
+    "tags",
+)
 _THEMES = ("theme_l1_id", "theme_l2_id", "theme_l3_id", "most_specific_theme_id", "theme_form", "theme_cells")
 
 
@@ -47,6 +63,7 @@ def merge_segment(
     connection: Connection[Any],
     run: Run,
     segment: Segment,
+    *,
     winners: Iterable[tuple[ReadBatch, pa.Array | None]],
     source: Source,
     catalogue: Catalogue,
@@ -105,7 +122,8 @@ def _write(connection: Connection[Any], run: Run, segment: Segment, source: Sour
         wanted[file] = np.array([row for name, row in todo if name == file], dtype=np.int64)
     doubles = dict(
         connection.execute(
-            "SELECT unique_id, duplicate_of FROM load_doubles WHERE run_id = %s AND segment_no = %s", (run.id, segment.number)
+            "SELECT unique_id, duplicate_of FROM load_doubles WHERE run_id = %s AND segment_no = %s",
+            (run.id, segment.number),
         ).fetchall()
     )
     connection.execute("CREATE TEMPORARY TABLE merge_rows (LIKE news) ON COMMIT DROP")
@@ -120,29 +138,10 @@ def _write(connection: Connection[Any], run: Run, segment: Segment, source: Sour
             yield [array for array, _ in news_rows(rows, catalogue, duplicate_of=doubles).columns]
 
     copy_rows(connection, "merge_rows", NEWS_COLUMNS, arrays())
-    names = ", ".join(name for name, _ in NEWS_COLUMNS)
-    connection.execute(
-        f"""
-        WITH added AS (
-            INSERT INTO news ({names})
-            SELECT {", ".join("r." + name for name, _ in NEWS_COLUMNS)}
-              FROM merge_rows r JOIN merge_keys k USING (unique_id) WHERE k.state = 'new'
-            RETURNING unique_id
-        ) UPDATE merge_keys k SET state = 'loaded' FROM added WHERE added.unique_id = k.unique_id
-        """
-    )
-    connection.execute(
-        f"""
-        WITH changed AS (
-            UPDATE news n SET {_assignments()}
-              FROM merge_rows r JOIN merge_keys k USING (unique_id)
-             WHERE n.unique_id = r.unique_id AND k.state IN ('follow', 'mixed')
-            RETURNING n.unique_id, n.change_xid, k.state
-        ), mixed AS (
-            INSERT INTO load_mixed SELECT change_xid, unique_id FROM changed WHERE state = 'mixed'
-        ) UPDATE merge_keys k SET state = 'updated' FROM changed WHERE changed.unique_id = k.unique_id
-        """
-    )
+    names = [name for name, _ in NEWS_COLUMNS]
+    added = read_sql("merge_insert.sql").replace("/*columns*/", ", ".join(names))
+    connection.execute(added.replace("/*values*/", ", ".join(f"r.{name}" for name in names)))
+    connection.execute(read_sql("merge_update.sql").replace("/*assignments*/", _assignments()))
     # The trigger leaves a row alone that the rules left as it was.
     connection.execute("UPDATE merge_keys SET state = 'kept' WHERE state IN ('follow', 'mixed')")
     connection.execute("DROP TABLE merge_rows")

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from psycopg import Connection
 
 from data_platform.errors import BusyError, IntegrityError
@@ -118,7 +117,8 @@ def plan_run(
     except IntegrityError as error:
         connection.rollback()
         connection.execute(
-            "UPDATE load_runs SET status = 'failed', error = %s, finished_at = now() WHERE id = %s", (str(error), run_id)
+            "UPDATE load_runs SET status = 'failed', error = %s, finished_at = now() WHERE id = %s",
+            (str(error), run_id),
         )
         connection.commit()
         raise
@@ -142,13 +142,15 @@ def _is_same(run: Run, source: Source, options: MigrationOptions) -> bool:
 
 
 def _give_up(connection: Connection[Any], run: Run, why: str) -> None:
+    connection.commit()
+    if run.deferred:
+        # A run that took the keys off must put them on again before anything else writes. It is given up only
+        # then: if this is stopped half-way, the run is found again.
+        indexes.put_on(connection, run)
     connection.execute(
         "UPDATE load_runs SET status = 'abandoned', error = %s, finished_at = now() WHERE id = %s", (why, run.id)
     )
     connection.commit()
-    if run.deferred:
-        # A run that took the keys off must put them on again before anything else writes.
-        indexes.put_on(connection, run)
 
 
 def _create(connection: Connection[Any], source: Source, options: MigrationOptions) -> int:
@@ -208,11 +210,18 @@ def _key_pass(
         "rejected": counts.rejected,
         "stub_agencies": stubs,
         "url_doubles": _one(connection, "SELECT count(*) FROM load_doubles WHERE run_id = %(run)s", bound),
-        "same_id": _one(connection, "SELECT count(*) FROM load_duplicates WHERE run_id = %(run)s AND NOT is_winner", bound),
+        "same_id": _one(
+            connection, "SELECT count(*) FROM load_duplicates WHERE run_id = %(run)s AND NOT is_winner", bound
+        ),
         "vanished": _one(connection, _VANISHED.format("count(*)"), bound),
         "vanished_sample": [r[0] for r in connection.execute(_VANISHED.format("n.unique_id") + " LIMIT 20").fetchall()],
-        "rows_by_year": _pairs(connection, "SELECT extract(year FROM published_date)::int::text, count(*) FROM load_keys GROUP BY 1 ORDER BY 1"),
-        "rows_by_agency": _pairs(connection, "SELECT agency_key, count(*) FROM load_keys GROUP BY 1 ORDER BY 2 DESC, 1"),
+        "rows_by_year": _pairs(
+            connection,
+            "SELECT extract(year FROM published_date)::int::text, count(*) FROM load_keys GROUP BY 1 ORDER BY 1",
+        ),
+        "rows_by_agency": _pairs(
+            connection, "SELECT agency_key, count(*) FROM load_keys GROUP BY 1 ORDER BY 2 DESC, 1"
+        ),
         "news_before": _one(connection, "SELECT count(*) FROM news", bound),
         "defer": mode == BULK and not options.dry_run,
     }
@@ -261,7 +270,7 @@ def _check_reject_rate(plan: Mapping[str, Any], options: MigrationOptions) -> No
         raise IntegrityError(
             f"{plan['rejected']:,} of {plan['read']:,} rows would be rejected ({rate:.3%}),"
             f" more than the limit of {options.max_reject_rate:.3%}; nothing was written to news",
-            hint="look at them with a dry run and a higher --max-reject-rate; raise the limit only when they are explained",
+            hint="look at them in a dry run with a higher limit; raise the limit only when they are explained",
         )
 
 
@@ -284,9 +293,9 @@ def _segment(number: int, pieces: list[Piece]) -> Segment:
 
 
 def _one(connection: Connection[Any], statement: str, bound: Mapping[str, Any]) -> int:
-    row = connection.execute(statement, bound).fetchone()  # type: ignore[arg-type]
+    row = connection.execute(statement, bound).fetchone()
     return int(row[0]) if row else 0
 
 
 def _pairs(connection: Connection[Any], statement: str) -> dict[str, int]:
-    return dict(connection.execute(statement).fetchall())  # type: ignore[arg-type]
+    return dict(connection.execute(statement).fetchall())

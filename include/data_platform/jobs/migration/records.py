@@ -55,7 +55,9 @@ class MigrationOptions:
         if not self.source.strip():
             raise ConfigurationError("no source is given", hint="a dataset id on the Hub, a folder, or a parquet file")
         if not 0 <= self.max_reject_rate <= 1:
-            raise ConfigurationError(f"max_reject_rate is {self.max_reject_rate}", hint="a share between 0 and 1, e.g. 0.01")
+            raise ConfigurationError(
+                f"max_reject_rate is {self.max_reject_rate}", hint="a share between 0 and 1, e.g. 0.01"
+            )
         if not 1 <= self.parallel <= _MAX_PARALLEL:
             raise ConfigurationError(f"parallel is {self.parallel}", hint=f"between 1 and {_MAX_PARALLEL}")
         if self.batch_rows < 1:
@@ -146,9 +148,7 @@ def read_run(connection: Connection[Any], run_id: int) -> Run:
 def read_segments(connection: Connection[Any], run_id: int) -> list[Segment]:
     """Return the segments of a run, in order."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(
-            "SELECT * FROM load_segments WHERE run_id = %s ORDER BY segment_no", (run_id,)
-        ).fetchall()
+        rows = cursor.execute("SELECT * FROM load_segments WHERE run_id = %s ORDER BY segment_no", (run_id,)).fetchall()
     return [_segment(row) for row in rows]
 
 

@@ -69,7 +69,11 @@ def _finished(run: Run, segments: Sequence[Segment]) -> datetime:
 
 
 def _segment(segment: Segment) -> report.SegmentRun:
-    seconds = (segment.finished_at - segment.started_at).total_seconds() if segment.started_at and segment.finished_at else 0.0
+    seconds = (
+        (segment.finished_at - segment.started_at).total_seconds()
+        if segment.started_at and segment.finished_at
+        else 0.0
+    )
     names = ("loaded", "updated", "already_present", "duplicates", "rejected")
     return report.SegmentRun(
         no=segment.number,

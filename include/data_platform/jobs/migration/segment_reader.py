@@ -60,7 +60,16 @@ class ReadBatch:
         raw = self.raw.filter(mask)
         originals = self._originals(mask)
         return [
-            Reject(payload, uid, agency, field, _reason(field, reason, texts), _detail(field, reason, texts, {"unique_id": uid, "agency": agency}.get(field)), self.file, int(row))
+            Reject(
+                payload,
+                uid,
+                agency,
+                field,
+                _reason(field, reason, texts),
+                _detail(field, reason, texts, {"unique_id": uid, "agency": agency}.get(field)),
+                self.file,
+                int(row),
+            )
             for payload, uid, agency, field, reason, texts, row in zip(
                 payloads_of(raw, originals),
                 raw.column("unique_id").to_pylist(),

@@ -20,13 +20,13 @@ import pyarrow.compute as pc
 from psycopg import Connection, sql
 
 from data_platform.failpoints import failpoint
+from data_platform.jobs.migration.differences import MOST_DIFFERENCES, Doubtful
 from data_platform.jobs.migration.merge import CONTENT_DIGEST
 from data_platform.jobs.migration.records import Piece, to_json
 from data_platform.jobs.migration.segment_reader import ReadBatch, read_pieces
 from data_platform.jobs.migration.source import Source
 from data_platform.managers.binary_copy import PgType, copy_rows
 from data_platform.managers.news_table import Catalogue
-from data_platform.managers.rejects import payload_digest
 from data_platform.models.columns import COLUMN_NAMES, REQUIRED_COLUMNS
 from data_platform.models.digest import row_digests
 from data_platform.schema import read_sql
@@ -36,9 +36,6 @@ __all__ = ["SourceFacts", "ValidationResult", "compare", "digest_pieces", "prepa
 DIFFERENT = "different"
 EQUAL = "equal"
 EXPLAINED = "equal after counted cleanings"
-_MOST_DIFFERENCES = 100
-_MOST_ROWS_SHOWN = 50
-_CHUNK_ROWS = 500
 _WORK_COLUMNS = (
     ("file", PgType.TEXT),
     ("row_no", PgType.BIGINT),
@@ -155,7 +152,13 @@ def digest_pieces(
 
 
 def compare(
-    connection: Connection[Any], work: str, source: Source, pieces: Sequence[Piece], facts: SourceFacts, *, started: float
+    connection: Connection[Any],
+    work: str,
+    source: Source,
+    pieces: Sequence[Piece],
+    facts: SourceFacts,
+    *,
+    started: float,
 ) -> ValidationResult:
     """Compare the filled work table with news.
 
@@ -174,11 +177,11 @@ def compare(
     connection.execute(read_sql("validation_match.sql").replace("/*work*/", work))
     count = Counter(dict(connection.execute("SELECT state, count(*) FROM validation_match GROUP BY 1").fetchall()))
     kinds = connection.execute(
-        "SELECT kind, count(*) FROM validation_match, unnest(string_to_array(kinds, ',')) AS kind WHERE state = 'explained'"
-        " GROUP BY 1 ORDER BY 2 DESC, 1"
+        "SELECT kind, count(*) FROM validation_match, unnest(string_to_array(kinds, ',')) AS kind"
+        " WHERE state = 'explained' GROUP BY 1 ORDER BY 2 DESC, 1"
     ).fetchall()
     accounted: Counter[str] = Counter({"duplicate:same_content": count["repeated"]} if count["repeated"] else {})
-    doubtful = _Doubtful(connection, source, pieces)
+    doubtful = Doubtful(connection, source, pieces)
     accounted.update(doubtful.resolve())
     target_only = connection.execute(read_sql("validation_target_only.sql").replace("/*work*/", work)).fetchall()
     nulls = _target_nulls(connection)
@@ -200,7 +203,7 @@ def compare(
         only_in_target=target_only[0][1] if target_only else 0,
         only_in_target_sample=[name for name, _ in target_only],
         different=different,
-        differences=doubtful.differences[:_MOST_DIFFERENCES],
+        differences=doubtful.differences[:MOST_DIFFERENCES],
         per_column_nulls={
             name: {"source": facts.nulls[name], "cleaned": facts.cleaned_to_null[name], "target": nulls[name]}
             for name in COLUMN_NAMES
@@ -260,7 +263,7 @@ def _work_rows(batch: ReadBatch, facts: SourceFacts) -> list[pa.Array]:
 
 
 def _kinds(batch: ReadBatch) -> pa.Array:
-    """Return the kinds of cleaning that explain each row, comma-separated; cells changed without a mark are named so."""
+    """Return the kinds of cleaning that explain each row, comma-separated; a cell changed without a mark is UNMARKED."""
     kinds = pa.nulls(batch.raw.num_rows, pa.string())
     marked: dict[str, pa.Array] = {}
     for (kind, column), mask in batch.cleaned.marks.items():
@@ -289,114 +292,9 @@ def _differs(a: pa.Array, b: pa.Array) -> pa.Array:
     return pc.invert(same)
 
 
-class _Doubtful:
-    """Rows of the source that match no row of the table: known rejects, known duplicates, different, or lost."""
-
-    def __init__(self, connection: Connection[Any], source: Source, pieces: Sequence[Piece]) -> None:
-        self._connection = connection
-        self._source = source
-        self._pieces = pieces
-        self.different = 0
-        self.unaccounted = 0
-        self.differences: list[dict[str, Any]] = []
-        self._shown = 0
-
-    def resolve(self) -> Counter[str]:
-        """Settle every doubtful row; return the accounted ones by reason."""
-        connection = self._connection
-        accounted: Counter[str] = Counter()
-        for reason, known, rows in connection.execute(read_sql("validation_rejected.sql")).fetchall():
-            if known:
-                accounted[f"reject:{reason}"] += rows
-            else:
-                self.unaccounted += rows
-        # Rows that differ and have no sibling are different, whatever their payload: only the first are shown.
-        lone = connection.execute("SELECT count(*) FROM validation_match WHERE state = 'differs' AND NOT has_sibling").fetchone()
-        self.different += lone[0] if lone else 0
-        todo = connection.execute(read_sql("validation_doubtful.sql"), {"most": _MOST_ROWS_SHOWN}).fetchall()
-        wanted: dict[str, dict[int, tuple[str, bool]]] = {}
-        for file, row_no, state, sibling in todo:
-            wanted.setdefault(file, {})[row_no] = (state, sibling)
-        for batch, mask in self._read(wanted):
-            payloads = [payload_digest(p) for p in batch.payloads(mask)]
-            known = self._known(payloads)
-            numbers = batch.row_numbers[mask.to_numpy(zero_copy_only=False)]
-            rows = batch.cleaned.batch.filter(mask).to_pylist()
-            raws = batch.raw.filter(mask).to_pylist()
-            for number, digest, row, raw in zip(numbers, payloads, rows, raws, strict=True):
-                state, sibling = wanted[batch.file][int(number)]
-                self._settle(state, sibling, known.get(digest), row, raw, accounted)
-        return accounted
-
-    def _settle(
-        self, state: str, sibling: bool, known: str | None, row: dict[str, Any], raw: dict[str, Any], accounted: Counter[str]
-    ) -> None:
-        if known is not None and (sibling or state == "missing"):
-            accounted[f"duplicate:{known}" if known == "superseded" else f"reject:{known}"] += 1
-        elif state == "differs":
-            self.different += 1 if sibling else 0
-            self._show(row)
-        elif state == "unmarked":
-            self.different += 1
-            self._show(row, came=raw)
-        else:
-            self.unaccounted += 1
-            if len(self.differences) < _MOST_DIFFERENCES:
-                self.differences.append(
-                    {"unique_id": row["unique_id"], "column": "(row)", "source": "present", "target": "missing"}
-                )
-
-    def _show(self, row: dict[str, Any], came: dict[str, Any] | None = None) -> None:
-        """Name the cells in which a row differs from the table (or, for an unmarked cleaning, from how it came)."""
-        if self._shown >= _MOST_ROWS_SHOWN:
-            return
-        self._shown += 1
-        target = came or self._target_row(row["unique_id"])
-        for name in COLUMN_NAMES:
-            left, right = (target[name], row[name]) if came else (row[name], target[name])
-            if left != right:
-                self.differences.append(
-                    {"unique_id": row["unique_id"], "column": name, "source": _plain(left), "target": _plain(right)}
-                )
-
-    def _target_row(self, unique_id: str) -> dict[str, Any]:
-        columns = ", ".join(
-            f"{name} AT TIME ZONE 'UTC' AS {name}" if name == "extracted_at" else name for name in COLUMN_NAMES
-        )
-        row = self._connection.execute(f"SELECT {columns} FROM news_published WHERE unique_id = %s", (unique_id,)).fetchone()
-        return dict(zip(COLUMN_NAMES, row or [None] * len(COLUMN_NAMES), strict=True))
-
-    def _known(self, digests: list[str]) -> dict[str, str]:
-        return dict(
-            self._connection.execute(
-                "SELECT payload_digest, reason FROM rejects WHERE payload_digest = ANY (%s)", (digests,)
-            ).fetchall()
-        )
-
-    def _read(self, wanted: Mapping[str, Mapping[int, Any]]) -> Iterator[tuple[ReadBatch, pa.Array]]:
-        if not wanted:
-            return
-        themes = Catalogue.read(self._connection).themes
-        rows = {file: np.array(sorted(numbers), dtype=np.int64) for file, numbers in wanted.items()}
-        pieces = [p for p in self._pieces if p.file in rows and _holds(rows[p.file], p)]
-        for batch in read_pieces(self._source, pieces, batch_rows=_CHUNK_ROWS, themes=themes):
-            mask = np.isin(batch.row_numbers, rows[batch.file])
-            if mask.any():
-                yield batch, pa.array(mask)
-
-
-def _holds(rows: np.ndarray, piece: Piece) -> bool:
-    at = np.searchsorted(rows, piece.first_row)
-    return bool(at < len(rows) and rows[at] < piece.first_row + piece.length)
-
-
-def _plain(value: object) -> object:
-    return value.isoformat() if hasattr(value, "isoformat") else value
-
-
 def _target_nulls(connection: Connection[Any]) -> dict[str, int]:
-    counts = ", ".join(f"count(*) - count({name})" for name in COLUMN_NAMES)
-    row = connection.execute(f"SELECT count(*), {counts} FROM news_published").fetchone()
+    counts = sql.SQL(", ").join(sql.SQL("count(*) - count({})").format(sql.Identifier(name)) for name in COLUMN_NAMES)
+    row = connection.execute(sql.SQL("SELECT count(*), {} FROM news_published").format(counts)).fetchone()
     return dict(zip(("rows", *COLUMN_NAMES), row or (), strict=True))
 
 

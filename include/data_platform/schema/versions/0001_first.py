@@ -17,7 +17,7 @@ depends_on = None
 
 
 def _run(script: str) -> None:
-    """Run a script as it stands: the driver takes several statements at once, and no colon or percent sign is special."""
+    """Run a script as it stands: several statements at once, no colon or percent sign special."""
     op.get_bind().exec_driver_sql(script)
 
 

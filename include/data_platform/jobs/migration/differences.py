@@ -1,0 +1,145 @@
+"""Rows of the source that match no row of the table: known rejects, known duplicates, different, or lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from psycopg import Connection, sql
+
+from data_platform.jobs.migration.records import Piece
+from data_platform.jobs.migration.segment_reader import ReadBatch, read_pieces
+from data_platform.jobs.migration.source import Source
+from data_platform.managers.news_table import Catalogue
+from data_platform.managers.rejects import payload_digest
+from data_platform.models.columns import COLUMN_NAMES
+from data_platform.schema import read_sql
+
+__all__ = ["MOST_DIFFERENCES", "Doubtful"]
+
+MOST_DIFFERENCES = 100
+_MOST_ROWS_SHOWN = 50
+_CHUNK_ROWS = 500
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A doubtful row, read again: as cleaned, as it came, and under which reason its payload is among the rejects."""
+
+    state: str
+    may_be_known: bool
+    known_as: str | None
+    cleaned: Mapping[str, Any]
+    raw: Mapping[str, Any]
+
+
+class Doubtful:
+    """Rows of the source that match no row of the table: known rejects, known duplicates, different, or lost."""
+
+    def __init__(self, connection: Connection[Any], source: Source, pieces: Sequence[Piece]) -> None:
+        self._connection = connection
+        self._source = source
+        self._pieces = pieces
+        self.different = 0
+        self.unaccounted = 0
+        self.differences: list[dict[str, Any]] = []
+
+    def resolve(self) -> Counter[str]:
+        """Settle every doubtful row; return the accounted ones by reason."""
+        accounted: Counter[str] = Counter()
+        for reason, known, rows in self._connection.execute(read_sql("validation_rejected.sql")).fetchall():
+            if known:
+                accounted[f"reject:{reason}"] += rows
+            else:
+                self.unaccounted += rows
+        for state, rows in self._connection.execute(read_sql("validation_lost.sql")).fetchall():
+            self._count(state, rows)
+        found = self._connection.execute(read_sql("validation_doubtful.sql"), {"most": _MOST_ROWS_SHOWN}).fetchall()
+        wanted: dict[str, dict[int, tuple[str, bool]]] = {}
+        for file, row_no, state, may_be_known in found:
+            wanted.setdefault(file, {})[row_no] = (state, may_be_known)
+        for row in self._read(wanted):
+            if row.may_be_known and row.known_as is not None:
+                kind = "duplicate" if row.known_as == "superseded" else "reject"
+                accounted[f"{kind}:{row.known_as}"] += 1
+                continue
+            if row.may_be_known:
+                self._count(row.state, 1)
+            self._show(row)
+        return accounted
+
+    def _count(self, state: str, rows: int) -> None:
+        if state == "missing":
+            self.unaccounted += rows
+        else:
+            self.different += rows
+
+    def _show(self, row: _Row) -> None:
+        """Name the cells in which a row differs from the table (or, for an unmarked cleaning, from how it came)."""
+        if len(self.differences) >= MOST_DIFFERENCES:
+            return
+        unique_id = row.cleaned["unique_id"]
+        if row.state == "missing":
+            whole = {"unique_id": unique_id, "column": "(whole row)", "source": "present", "target": "missing"}
+            self.differences.append(whole)
+            return
+        source = row.raw if row.state == "unmarked" else row.cleaned
+        target = self._target_row(unique_id)
+        self.differences += [
+            {"unique_id": unique_id, "column": name, "source": _plain(source[name]), "target": _plain(target[name])}
+            for name in COLUMN_NAMES
+            if source[name] != target[name]
+        ]
+
+    def _target_row(self, unique_id: str) -> dict[str, Any]:
+        columns = sql.SQL(", ").join(
+            sql.SQL("extracted_at AT TIME ZONE 'UTC'") if name == "extracted_at" else sql.Identifier(name)
+            for name in COLUMN_NAMES
+        )
+        row = self._connection.execute(
+            sql.SQL("SELECT {} FROM news_published WHERE unique_id = %s").format(columns), (unique_id,)
+        ).fetchone()
+        return dict(zip(COLUMN_NAMES, row or [None] * len(COLUMN_NAMES), strict=True))
+
+    def _known(self, digests: list[str]) -> dict[str, str]:
+        return dict(
+            self._connection.execute(
+                "SELECT payload_digest, reason FROM rejects WHERE payload_digest = ANY (%s)", (digests,)
+            ).fetchall()
+        )
+
+    def _read(self, wanted: Mapping[str, Mapping[int, tuple[str, bool]]]) -> Iterator[_Row]:
+        """Read the wanted rows (file -> row -> state, whether it may be known) of the source again."""
+        if not wanted:
+            return
+        themes = Catalogue.read(self._connection).themes
+        rows = {file: np.array(sorted(numbers), dtype=np.int64) for file, numbers in wanted.items()}
+        pieces = [p for p in self._pieces if p.file in rows and _holds(rows[p.file], p)]
+        for batch in read_pieces(self._source, pieces, batch_rows=_CHUNK_ROWS, themes=themes):
+            mask = np.isin(batch.row_numbers, rows[batch.file])
+            if mask.any():
+                yield from self._rows_of(batch, mask, wanted[batch.file])
+
+    def _rows_of(
+        self, batch: ReadBatch, mask: np.ndarray[Any, Any], wanted: Mapping[int, tuple[str, bool]]
+    ) -> Iterator[_Row]:
+        chosen = pa.array(mask)
+        digests = [payload_digest(payload) for payload in batch.payloads(chosen)]
+        known = self._known(digests)
+        cleaned, raw = (rows.filter(chosen).to_pylist() for rows in (batch.cleaned.batch, batch.raw))
+        for number, digest, clean_row, raw_row in zip(batch.row_numbers[mask], digests, cleaned, raw, strict=True):
+            state, may_be_known = wanted[int(number)]
+            yield _Row(state, may_be_known, known.get(digest), clean_row, raw_row)
+
+
+def _holds(rows: np.ndarray[Any, Any], piece: Piece) -> bool:
+    at = np.searchsorted(rows, piece.first_row)
+    return bool(at < len(rows) and rows[at] < piece.first_row + piece.length)
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if hasattr(value, "isoformat") else value
