@@ -96,24 +96,9 @@ class AirflowClient:
                 answer = self._http.patch(f"/pools/{_quoted(name)}", json={"pool": name, **body})
             _accept(answer, f"pool {name}")
 
-    def wait_for_dag(self, dag_id: str, *, timeout: float = 120.0) -> None:
-        """Wait until a DAG is parsed.
-
-        Raises:
-            AirflowError: its file cannot be imported, or it does not appear in time.
-        """
-        deadline = time.monotonic() + timeout
-        while self._http.get(f"/dags/{dag_id}").status_code != HTTPStatus.OK:
-            errors = self.import_errors()
-            late = time.monotonic() > deadline
-            if late or any(dag_id in name for name in errors):
-                told = "\n".join(f"{name}:\n{trace}" for name, trace in errors.items()) or "no import error is recorded"
-                raise AirflowError(f"Airflow has no DAG {dag_id}; {told}")
-            time.sleep(0.5)
-
-    def import_errors(self) -> dict[str, str]:
-        """Return the DAG files that could not be imported, with their traceback."""
-        return {e["filename"]: e["stack_trace"] for e in self._get("/importErrors")["import_errors"]}
+    def has_dag(self, dag_id: str) -> bool:
+        """Say whether a DAG is there, that is: its file has been parsed."""
+        return self._http.get(f"/dags/{_quoted(dag_id)}").status_code == HTTPStatus.OK
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
         """Start a run by hand, as the form in the UI does, and return its run id.

@@ -12,10 +12,11 @@ import os
 import secrets
 import shlex
 import shutil
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +29,7 @@ __all__ = ["POOLS_FILE", "AirflowLocal"]
 
 #: The pools that DAGs name, in the form of `airflow pools import`.
 POOLS_FILE = Path(__file__).parent / "airflow" / "pools.json"
-_HEALTHY_SECONDS = 180.0
+_HEALTHY_SECONDS = 300.0  # 20 on an idle machine with two cores, 100 and more on one that is overloaded
 _TELLING = ("ERROR", "CRITICAL", "Traceback", "Exception", "Error:", "error:")
 
 
@@ -141,7 +142,7 @@ class AirflowLocal:
 
         What the failed tasks logged is said too; the caller decides what a failed run means.
         """
-        self.client.wait_for_dag(dag_id)
+        self.wait_for_dag(dag_id)
         run_id = self.client.trigger(dag_id, conf)
         self._say(f"{dag_id}: triggered, {self.client.base_url}/dags/{dag_id}/runs/{run_id}")
         outcome = self.client.follow(
@@ -157,6 +158,29 @@ class AirflowLocal:
             for line in self.client.task_log_end(dag_id, run_id, task_id, map_index=map_index, try_number=try_number):
                 self._say(f"    {line}")
         return outcome
+
+    def wait_for_dag(self, dag_id: str, *, timeout: float = 120.0) -> None:
+        """Wait until a DAG is parsed.
+
+        Raises:
+            AirflowError: the file of its name cannot be imported, or it does not appear in time.
+        """
+        deadline = time.monotonic() + timeout
+        while not self.client.has_dag(dag_id):
+            errors = self.import_errors()
+            if f"{dag_id}.py" in errors or time.monotonic() > deadline:
+                told = "\n".join(f"{name}:\n{trace}" for name, trace in errors.items()) or "no file failed to import"
+                raise AirflowError(f"Airflow has no DAG {dag_id}; {told}")
+            time.sleep(0.5)
+
+    def import_errors(self) -> dict[str, str]:
+        """Return the DAG files that cannot be imported, with their traceback.
+
+        Read from the metadata database: the REST API of 3.3.1 lists such a file only if it once had a DAG.
+        """
+        address = f"{(self.home / 'airflow.db').as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=30)) as metadata:
+            return dict(metadata.execute("SELECT filename, stacktrace FROM import_error"))
 
     def is_running(self) -> bool:
         """Say whether the process is there; `client.unhealthy_parts` says how it feels."""

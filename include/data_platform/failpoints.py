@@ -8,6 +8,7 @@ dictionary look-up. Names are registered here, so that a test can walk all of th
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections import Counter
 
@@ -34,6 +35,7 @@ FAILPOINTS: tuple[str, ...] = (
 )
 
 _VARIABLE = "GOVBR_FAILPOINTS"
+_WISH = re.compile(r"(?P<place>[\w.]+)=(?P<action>raise|kill)(?::(?P<nth>[1-9][0-9]*))?")
 _passed: Counter[str] = Counter()
 
 
@@ -46,21 +48,26 @@ def failpoint(name: str) -> None:
 
     Raises:
         FailpointError: the test asked for an exception at this place.
-        LookupError: the name is not registered.
+        LookupError: the name, or one that the variable wishes for, is not registered.
     """
     spec = os.environ.get(_VARIABLE)
     if not spec:
         return
     if name not in FAILPOINTS:
         raise LookupError(f"failpoint {name!r} is not registered in FAILPOINTS")
-    for entry in spec.split(";"):
-        place, _, action = entry.partition("=")
-        if place != name:
-            continue
-        what, _, nth = action.partition(":")
+    wishes = [(action, nth) for place, action, nth in map(_wish, spec.split(";")) if place == name]
+    if wishes:
         _passed[name] += 1
-        if _passed[name] != int(nth or 1):
-            continue
-        if what == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        raise FailpointError(name)
+    for action, nth in wishes:
+        if _passed[name] == nth:
+            if action == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise FailpointError(name)
+
+
+def _wish(entry: str) -> tuple[str, str, int]:
+    """Read `place=action:nth`; a misspelt one would let a test pass without the failure it is about."""
+    found = _WISH.fullmatch(entry)
+    if found is None or found["place"] not in FAILPOINTS:
+        raise LookupError(f"{_VARIABLE}: {entry!r} is not <registered place>=raise or =kill, with :<number> or without")
+    return found["place"], found["action"], int(found["nth"] or 1)

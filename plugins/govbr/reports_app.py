@@ -14,15 +14,15 @@ _NAME = re.compile(r"^migration-\d+-\d{8}-\d{6}\.html$")
 def make_app() -> Any:  # noqa: ANN401 - FastAPI, whose import is slow
     """Return the web application; mounted by the plugin under /govbr."""
     import fsspec  # type: ignore[import-untyped]  # ships no types
-    from airflow.api_fastapi.core_api.security import GetUserDep
-    from fastapi import FastAPI, HTTPException
+    from airflow.api_fastapi.core_api.security import get_user
+    from fastapi import Depends, FastAPI, HTTPException
     from fastapi.responses import HTMLResponse
 
     from data_platform.settings import Settings
 
     app = FastAPI(title="govbr", docs_url=None, redoc_url=None, openapi_url=None)
 
-    def report(name: str, user: GetUserDep) -> HTMLResponse:  # noqa: ARG001 - asking for the user is what guards it
+    def report(name: str) -> HTMLResponse:
         if not _NAME.match(name):
             raise HTTPException(404, "no report has such a name")
         filesystem, folder = fsspec.core.url_to_fs(Settings.from_environment().reports_uri)
@@ -36,7 +36,7 @@ def make_app() -> Any:  # noqa: ANN401 - FastAPI, whose import is slow
             content, headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store"}
         )
 
-    # Annotations are strings in this module, and the dependency is known in this function only.
-    report.__annotations__ = {"name": str, "user": GetUserDep, "return": HTMLResponse}
-    app.get("/reports/{name}", response_class=HTMLResponse)(report)
+    # Annotations are strings in this module, and the response's class is known in this function only.
+    report.__annotations__["return"] = HTMLResponse
+    app.get("/reports/{name}", response_class=HTMLResponse, dependencies=[Depends(get_user)])(report)
     return app

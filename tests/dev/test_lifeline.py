@@ -118,9 +118,9 @@ def test_the_command_ends_with_its_owner(tmp_path: Path, number: signal.Signals)
 
 def test_it_ends_even_if_somebody_kills_the_supervisor(tmp_path: Path) -> None:
     line = start(tmp_path, FAMILY)
-    (parent,) = family(tmp_path, "parent")
+    parent, *escaped = family(tmp_path, "parent", "child", "grandchild")
     psutil.Process(line.pid).kill()
     wait_for(lambda: is_gone(parent))
     line.stop()
-    for process in family(tmp_path, "child", "grandchild"):  # these nobody looks after any more
+    for process in escaped:  # after these nobody looks any more
         process.kill()

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["CommandLine", "Ran"]
+__all__ = ["Command", "CommandLine", "Ran"]
 
 _TIMEOUT_S = 180
 
@@ -33,9 +33,16 @@ class Ran:
         return found
 
 
+class Command(Protocol):
+    """Runs a command with --json in this process: faster by a start of Python."""
+
+    def __call__(self, *arguments: str) -> Ran:
+        """Run it to its end."""
+
+
 @dataclass(frozen=True)
 class CommandLine:
-    """How the commands of a test are run.
+    """How commands are run in processes of their own.
 
     Attributes:
         database_url: the database.

@@ -56,7 +56,7 @@ def add_all(commands: Any, common: argparse.ArgumentParser) -> None:  # noqa: AN
         help="share of rows that may be rejected (default 0.01)",
     )
     command.add_argument(
-        "--batch-size", type=int, default=2048, metavar="N", help="rows held in memory by each loader (default 2048)"
+        "--batch-size", type=int, default=1024, metavar="N", help="rows held in memory by each loader (default 1024)"
     )
     command.add_argument("--parallel", type=int, default=2, metavar="N", help="segments that load at once (default 2)")
     command.add_argument(

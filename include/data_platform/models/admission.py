@@ -6,7 +6,7 @@ columns too, so that planning can decide from the key columns alone.
 
 Kinds of cleaning: `nul_character` taken out of a text, `control_character` out of a tag, `null_tag_dropped`; made null:
 `empty` (blank text), `null_word` ("None", "nan"), `sentinel` (see `columns`), `epoch` (1970 for "no date"); `theme_text`
-rebuilt as "NN - Label"; and what reading had to repair already: `invalid_utf8`, `tags_from_text`, `nanoseconds_cut`,
+rebuilt as "NN - Label". What reading had to repair already: `invalid_utf8`, `tags_from_text`, `nanoseconds_cut`,
 `unreadable`.
 """
 

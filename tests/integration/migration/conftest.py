@@ -10,8 +10,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from data_platform.cli import main
 from dev.embedded_postgres import EmbeddedPostgres
-from tests.support.command_line import CommandLine
+from tests.support.command_line import Command, CommandLine, Ran
 from tests.support.migrations import Migrations
 from tests.support.stores import Store, prepare
 
@@ -59,6 +60,23 @@ def _reports_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def commands(store: Store, tmp_path: Path) -> CommandLine:
     """The command line on `store`."""
     return CommandLine(store.url, tmp_path)
+
+
+@pytest.fixture
+def command(store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command line on `store`, in this process."""
+    monkeypatch.setenv("DATABASE_URL", store.url)
+
+    def run(*arguments: str) -> Ran:
+        capsys.readouterr()
+        try:
+            status = main([*arguments, "--json"])
+        except SystemExit as error:  # arguments that argparse refuses
+            status = int(error.code or 0)
+        captured = capsys.readouterr()
+        return Ran(status, captured.out, captured.err)
+
+    return run
 
 
 @pytest.fixture

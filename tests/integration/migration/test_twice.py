@@ -15,8 +15,9 @@ import psutil
 import psycopg
 import pytest
 
+from data_platform.cli import main
 from data_platform.errors import BusyError
-from tests.support.command_line import CommandLine
+from tests.support.command_line import Command, CommandLine
 from tests.support.migrations import Migrations
 from tests.support.sources import Row, article, articles, newer, write_source
 from tests.support.stores import Store
@@ -62,10 +63,7 @@ class TestAgain:
     def test_the_command_says_in_words_that_nothing_changed(
         self, migrations: Migrations, store: Store, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        from data_platform.cli import main
-
         migrations.bring(articles(5), validate=False)
-        capsys.readouterr()
         assert main(["migrate", "--source", str(migrations.folder), "--database-url", store.url]) == 0
         assert "nothing changed: every row was there already" in capsys.readouterr().out
 
@@ -123,7 +121,7 @@ def _blocked(store: Store, purpose: str) -> int:
 
 class TestTwoAtATime:
     def test_the_second_is_refused_while_the_first_is_at_work(
-        self, migrations: Migrations, store: Store, commands: CommandLine
+        self, migrations: Migrations, store: Store, command: Command
     ) -> None:
         migrations.write(*_mixed_rows())
         first: list[Any] = []
@@ -132,7 +130,7 @@ class TestTwoAtATime:
             worker = threading.Thread(target=lambda: first.append(migrations.run(max_reject_rate=0.1)))
             worker.start()
             _wait(lambda: _blocked(store, "migrate"), "the first migration did not get to wait")
-            ran = commands.run("migrate", "--source", str(migrations.folder))
+            ran = command("migrate", "--source", str(migrations.folder))
         assert ran.status == 2
         assert ran.result["error"] == "another migration is at work on this database"
         assert "wait for it" in ran.result["hint"]
@@ -197,7 +195,7 @@ def _index_builds(store: Store) -> bool:
 
 class TestUnfinished:
     def test_another_source_is_refused_until_the_first_is_given_up(
-        self, migrations: Migrations, store: Store, commands: CommandLine, tmp_path: Path
+        self, migrations: Migrations, store: Store, command: Command, tmp_path: Path
     ) -> None:
         fresh = store.definitions()
         first = write_source(tmp_path / "first", [articles(20), articles(20, first=20)])
@@ -208,7 +206,7 @@ class TestUnfinished:
         rows[2] = newer(rows[2], title="Outro título")
         migrations.write(rows)
 
-        ran = commands.run("migrate", "--source", str(migrations.folder))
+        ran = command("migrate", "--source", str(migrations.folder))
         assert ran.status == 2
         assert "is unfinished" in ran.result["error"]
         assert str(first) in ran.result["error"]
@@ -269,6 +267,7 @@ class TestUnfinished:
 
 
 class TestOrphans:
+    @pytest.mark.slow
     def test_workers_do_not_outlive_the_process_that_started_them(
         self, migrations: Migrations, store: Store, commands: CommandLine
     ) -> None:

@@ -47,4 +47,3 @@ def test_rejects_are_recognised_by_their_payload_alone() -> None:
     one = Reject("{}", "a", "mec", "title", "title_missing", "", "f.parquet", 1)
     other = Reject("{}", "b", None, "agency", "agency_missing", "x", "g.parquet", 2)
     assert one.digest == other.digest == payload_digest("{}") == "99914b932bd37a50b983c5e7c90ae93b"
-    assert payload_digest("é") == "66d7c9f0d4d5d4d1a1c0d5b0ad1fd5b5" or len(payload_digest("é")) == 32

@@ -120,6 +120,7 @@ def _settle_same_id(connection: Connection[Any], run: Run) -> dict[str, int]:
     connection.execute(read_sql("account_kinds.sql"), {"run": run.id})
     if not run.dry_run:
         connection.execute(read_sql("account_superseded.sql"), {"run": run.id})
+        connection.execute(read_sql("account_replayed.sql"), {"run": run.id})
         connection.execute(
             "UPDATE load_duplicates SET payload = NULL WHERE run_id = %s AND payload IS NOT NULL", (run.id,)
         )

@@ -47,7 +47,7 @@ class MigrationOptions:
     max_reject_rate: float = 0.01
     parallel: int = 2
     resume: bool = True
-    batch_rows: int = 2048
+    batch_rows: int = 1024
     started_by: str = "command line"
 
     def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ class MigrationOptions:
         if not 1 <= self.parallel <= _MAX_PARALLEL:
             raise ConfigurationError(f"parallel is {self.parallel}", hint=f"between 1 and {_MAX_PARALLEL}")
         if self.batch_rows < 1:
-            raise ConfigurationError(f"batch_rows is {self.batch_rows}", hint="1 or more; 2048 is a good value")
+            raise ConfigurationError(f"batch_rows is {self.batch_rows}", hint="1 or more; 1024 is a good value")
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def digest_pieces(
     source: Source,
     pieces: Sequence[Piece],
     *,
-    batch_rows: int = 2048,
+    batch_rows: int = 1024,
     on_progress: Callable[[int], None] = lambda _rows: None,
 ) -> SourceFacts:
     """Read pieces of the source and bring their keys and digests to the work table."""
@@ -263,7 +263,7 @@ def _work_rows(batch: ReadBatch, facts: SourceFacts) -> list[pa.Array]:
 
 
 def _kinds(batch: ReadBatch) -> pa.Array:
-    """Return the kinds of cleaning that explain each row, comma-separated; a cell changed without a mark is UNMARKED."""
+    """Return the kinds of cleaning that explain each row, comma-separated; UNMARKED: changed without a mark."""
     kinds = pa.nulls(batch.raw.num_rows, pa.string())
     marked: dict[str, pa.Array] = {}
     for (kind, column), mask in batch.cleaned.marks.items():

@@ -10,7 +10,9 @@ WITH given AS (
            payload_digest, unique_id, agency_key, field, reason, detail, payload::json, %(origin)s, file, row_no,
            %(run)s, %(run)s
       FROM given ORDER BY payload_digest, reason, file, row_no
-    ON CONFLICT (payload_digest, reason) DO UPDATE SET last_run_id = excluded.last_run_id, updated_at = now()
+    ON CONFLICT (payload_digest, reason) DO UPDATE
+        SET last_run_id = excluded.last_run_id, updated_at = now(),
+            status = CASE r.status WHEN 'replayed' THEN 'open' ELSE r.status END
     RETURNING payload_digest, reason
 )
 SELECT count(*) FROM given JOIN stored USING (payload_digest, reason)

@@ -153,9 +153,14 @@ def test_nanoseconds_are_cut_downwards_and_marked() -> None:
     epoch = utc(1970, 1, 1)
     values = [epoch + micro, epoch + micro, None, epoch - micro, epoch - micro]
     assert read("extracted_at", array) == Read(values, {}, {"nanoseconds_cut": [0, 3]})
-    text = pa.array(["2025-03-01 12:30:00.123456789", "2025-03-01 12:30:00.123456000", "?.1234567"])
-    found = read("extracted_at", text)
-    assert found.values == [NOON.replace(microsecond=123456)] * 2 + [None]
+    text = [
+        "2025-03-01 12:30:00.123456789",
+        "2025-03-01 12:30:00.123456000",
+        "?.1234567",
+        "0001-01-01T00:00:00.1234567Z",
+    ]
+    found = read("extracted_at", pa.array(text))
+    assert found.values == [NOON.replace(microsecond=123456)] * 2 + [None] * 2
     assert found.repaired == {"nanoseconds_cut": [0]}
 
 
@@ -169,6 +174,13 @@ def test_the_first_and_last_instants_are_those_that_python_can_hold_in_both_zone
     assert found.lost.keys() == {0, 3}
     with pytest.raises(OverflowError):
         (found.values[1] - timedelta(microseconds=1)).astimezone(SAO_PAULO)
+
+
+def test_the_last_hours_of_the_calendar_in_sao_paulo_are_after_its_end_in_utc() -> None:
+    late = pa.array([wall(9999, 12, 31, 20, 59), wall(9999, 12, 31, 21)])
+    expected = Read([utc(9999, 12, 31, 23, 59), None], {1: "9999-12-31 21:00:00.000000"}, {})
+    assert read("published_at", late) == expected
+    assert read("published_at", late.cast(pa.string())) == expected
 
 
 @given(
