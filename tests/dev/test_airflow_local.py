@@ -56,7 +56,7 @@ def folder() -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="govbr airflow ", dir="/var/tmp"))
     (made / "dags").mkdir()
     (made / "dags" / "tiny.py").write_text(TINY)
-    (made / "dags" / "broken.py").write_text("import no_such_module\n")
+    (made / "dags" / "broken.py").write_text("from airflow.sdk import dag\nimport no_such_module\n")
     (made / "plugins").mkdir()
     yield made
     shutil.rmtree(made)

@@ -21,7 +21,7 @@ AGENCIES = {"mec": "Ministério da Educação", "aeb": "Agência Espacial Brasil
 THEMES = {
     "01": "Economia",
     "01.01": "Economia",
-    "01.01.02": "Juros, câmbio e \"spread\"",
+    "01.01.02": 'Juros, câmbio e "spread"',
     "02": "Educação - geral",
     "04": "Segurança",
     "04.02": "Fronteiras",

@@ -73,8 +73,9 @@ def test_a_wish_that_cannot_come_true_is_a_mistake(monkeypatch: pytest.MonkeyPat
 
 
 def test_kill_kills() -> None:
-    code = "from data_platform.failpoints import failpoint as f; f('load.mid_copy'); print(1, flush=True); f('load.mid_copy')"
-    ran = subprocess.run(  # noqa: S603
+    passing = "f('load.mid_copy')"
+    code = f"from data_platform.failpoints import failpoint as f; {passing}; print(1, flush=True); {passing}"
+    ran = subprocess.run(
         [sys.executable, "-c", code],
         check=False,
         capture_output=True,

@@ -148,7 +148,7 @@ def rejects(arguments: argparse.Namespace, settings: Settings, console: Console)
     from psycopg.rows import dict_row
 
     from data_platform.managers.database import connect, translate_errors
-    from data_platform.schema import read_sql
+    from data_platform.queries import read_sql
 
     with translate_errors(), connect(settings.require_database(), purpose="rejects") as connection:
         cursor = connection.cursor(row_factory=dict_row)

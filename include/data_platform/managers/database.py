@@ -137,7 +137,11 @@ def _translate(error: psycopg.Error) -> DataPlatformError | None:
 
 _RULES: tuple[tuple[tuple[type[psycopg.Error], ...], type[DataPlatformError], str], ...] = (
     ((pg.ProgramLimitExceeded,), StoreError, "a value is larger than PostgreSQL can hold there"),
-    ((pg.DiskFull, pg.ConfigurationLimitExceeded), StoreError, "free or add disk space on the server, then run the same command again: it resumes"),
+    (
+        (pg.DiskFull, pg.ConfigurationLimitExceeded),
+        StoreError,
+        "free or add disk space on the server, then run it again: it resumes",
+    ),
     (
         (pg.ReadOnlySqlTransaction,),
         StoreError,

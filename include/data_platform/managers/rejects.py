@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from psycopg import Connection
 
-from data_platform.schema import read_sql
+from data_platform.queries import read_sql
 
 __all__ = ["Reject", "payload_digest", "payloads_of", "store_rejects"]
 

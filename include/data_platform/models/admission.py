@@ -4,10 +4,10 @@
 `reject_reasons` says which cleaned rows cannot be stored, and why. Both work on a subset of the
 columns too, so that planning can decide from the key columns alone.
 
-Kinds of cleaning: `nul_character` taken out of a text, `control_character` out of a tag, `null_tag_dropped`; made null:
-`empty` (blank text), `null_word` ("None", "nan"), `sentinel` (see `columns`), `epoch` (1970 for "no date"); `theme_text`
-rebuilt as "NN - Label". What reading had to repair already: `invalid_utf8`, `tags_from_text`, `nanoseconds_cut`,
-`unreadable`.
+Kinds of cleaning: `nul_character` taken out of a text, `control_character` out of a tag, `null_tag_dropped`; made
+null: `empty` (blank text), `null_word` ("None", "nan"), `sentinel` (see `columns`), `epoch` (1970 for "no date");
+`theme_text` rebuilt as "NN - Label". What reading had to repair already: `invalid_utf8`, `tags_from_text`,
+`nanoseconds_cut`, `unreadable`.
 """
 
 from __future__ import annotations

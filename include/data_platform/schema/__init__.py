@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
 
-__all__ = ["SchemaChange", "current_version", "downgrade", "head_version", "read_sql", "require_current", "upgrade"]
+__all__ = ["SchemaChange", "current_version", "downgrade", "head_version", "read_script", "require_current", "upgrade"]
 
 #: Oldest server that knows `SET COMPRESSION` and `xid8`; Cloud SQL runs 15.
 _OLDEST_SERVER = 14
@@ -38,7 +38,7 @@ class SchemaChange:
         return self.before != self.after
 
 
-def read_sql(name: str) -> str:
+def read_script(name: str) -> str:
     """Return the text of a file of `schema/sql`."""
     return (resources.files(__package__) / "sql" / name).read_text(encoding="utf-8")
 

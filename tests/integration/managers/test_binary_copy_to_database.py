@@ -98,7 +98,7 @@ def through(connection: psycopg.Connection, *batches: pa.RecordBatch) -> tuple[i
     names = ", ".join('"json"::text' if name == "json" else f'"{name}"' for name, _ in COLUMNS)
     with connection.transaction(force_rollback=True):
         count = copy_rows(connection, "everything", COLUMNS, [batch.columns for batch in batches])
-        return count, connection.execute(f"SELECT {names} FROM everything ORDER BY n").fetchall()  # noqa: S608
+        return count, connection.execute(f"SELECT {names} FROM everything ORDER BY n").fetchall()
 
 
 @settings(max_examples=40, deadline=None)
@@ -141,8 +141,9 @@ def test_what_a_null_hides_is_not_sent(connection: psycopg.Connection) -> None:
         pa.array([0, 2, 3], pa.int32()), pa.array(["a", "b", "c"]), mask=pa.array([True, False])
     )
     batch = batch_of([{}, {}])
-    text = pa.StringArray.from_buffers(2, pa.array(["secret", "x"]).buffers()[1], pa.array(["secret", "x"]).buffers()[2],
-                                       pa.py_buffer(b"\x02"), 1)
+    text = pa.StringArray.from_buffers(
+        2, pa.array(["secret", "x"]).buffers()[1], pa.array(["secret", "x"]).buffers()[2], pa.py_buffer(b"\x02"), 1
+    )
     batch = batch.set_column(4, "texts", hidden).set_column(1, "text", text)
     assert [(row[1], row[4]) for row in through(connection, batch)[1]] == [(None, None), ("x", ["c"])]
 

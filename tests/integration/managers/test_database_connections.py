@@ -6,7 +6,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -57,7 +57,7 @@ def test_a_session_speaks_utf8_whatever_the_environment_says(url: str, monkeypat
         assert opened.execute("SELECT octet_length(%s)", ("ção",)).fetchone() == (5,)
 
 
-def test_what_a_server_is(postgres: EmbeddedPostgres, connection: psycopg.Connection) -> None:
+def test_what_a_server_is(connection: psycopg.Connection) -> None:
     info = server_info(connection)
     assert info.version.split(".")[0] == "18"
     assert info.read_only is False
@@ -105,7 +105,7 @@ def with_parts(url: str, *, user: str | None = None, password: str = "x", databa
 
 
 def test_a_wrong_password_is_not_tried_again_and_not_told(url: str) -> None:
-    error = refused(with_parts(url, password="segredo"))  # noqa: S106
+    error = refused(with_parts(url, password="segredo"))
     assert type(error) is StoreError
     assert "password authentication failed" in str(error)
     assert "segredo" not in str(error)
@@ -216,15 +216,15 @@ def test_a_limit_on_temporary_files(connection: psycopg.Connection) -> None:
 @pytest.fixture
 def tiny_disk(postgres: EmbeddedPostgres) -> Iterator[Path]:
     """A file system of one megabyte that the server may write to; skips where none can be mounted."""
-    folder = Path(tempfile.mkdtemp(prefix="govbr-tests-full-", dir="/var/tmp"))  # noqa: S108 - made private by mkdtemp
+    folder = Path(tempfile.mkdtemp(prefix="govbr-tests-full-", dir="/var/tmp"))
     server = postgres.data_dir.stat()
     options = f"size=1m,mode=700,uid={server.st_uid},gid={server.st_gid}"
     try:
-        if os.geteuid() or subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", options, "none", folder]).returncode:  # noqa: PLW1510, S603
+        if os.geteuid() or subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", options, "none", folder]).returncode:  # noqa: PLW1510
             pytest.skip("mounting a file system takes root")
         folder.chmod(0o700)
         yield folder
-        subprocess.run(["/bin/umount", folder], check=True)  # noqa: S603
+        subprocess.run(["/bin/umount", folder], check=True)
     finally:
         folder.rmdir()
 
@@ -233,7 +233,9 @@ def test_a_disk_that_is_full(connection: psycopg.Connection, tiny_disk: Path) ->
     connection.execute(sql.SQL("CREATE TABLESPACE tiny LOCATION {}").format(str(tiny_disk)))
     try:
         connection.execute("CREATE TABLE filling (text text) TABLESPACE tiny")
-        fill = "INSERT INTO filling SELECT string_agg(md5(n::text), '') FROM generate_series(1, 100000) n GROUP BY n % 100"
+        fill = (
+            "INSERT INTO filling SELECT string_agg(md5(n::text), '') FROM generate_series(1, 100000) n GROUP BY n % 100"
+        )
         error = raised(connection, fill)
         assert type(error) is StoreError
         assert "disk space" in error.hint
@@ -292,7 +294,7 @@ def test_what_sqlalchemy_wraps_is_unwrapped(url: str) -> None:
         wrong.connect()
 
 
-def test_names_of_databases_may_be_odd(make_database: Callable[[], str], url: str) -> None:
+def test_names_of_databases_may_be_odd(url: str) -> None:
     name = "a%b c\u00e9"
     with connect(url, purpose="test", autocommit=True) as opened:
         opened.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

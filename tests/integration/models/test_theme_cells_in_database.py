@@ -48,7 +48,11 @@ def _level(*codes: str) -> st.SearchStrategy[Cells]:
 
 @st.composite
 def theme_cells(draw: st.DrawFn) -> Cells:
-    first, second, third = draw(_level("01", "02")), draw(_level("01.01", "04.02")), draw(_level("01.01.02", "04.04.05"))
+    first, second, third = (
+        draw(_level("01", "02")),
+        draw(_level("01.01", "04.02")),
+        draw(_level("01.01.02", "04.04.05")),
+    )
     deepest = third if third[0] else second if second[0] else first
     most = draw(st.just(deepest) | _level(*THEMES))
     own_text = st.just(f"{first[0]} - {first[1]}") if first[0] else st.none()
@@ -60,9 +64,7 @@ def theme_cells(draw: st.DrawFn) -> Cells:
 def test_what_is_published_is_what_came(
     connection: psycopg.Connection, catalogue: Catalogue, drawn: list[Cells], cut: bool
 ) -> None:
-    batch = batch_of(
-        [article(f"{n}") | dict(zip(THEME_COLUMNS, cells, strict=True)) for n, cells in enumerate(drawn)]
-    )
+    batch = batch_of([article(f"{n}") | dict(zip(THEME_COLUMNS, cells, strict=True)) for n, cells in enumerate(drawn)])
     batch = sliced(batch) if cut else batch
     text, _ = rebuild_first_level(batch, catalogue.themes)
     batch = batch.set_column(batch.schema.get_field_index(THEME_COLUMNS[0]), THEME_COLUMNS[0], text)
@@ -76,11 +78,21 @@ def published(connection: psycopg.Connection, catalogue: Catalogue, batch: objec
     made = news_rows(batch, catalogue, duplicate_of={})
     with connection.transaction(force_rollback=True):
         copy_rows(connection, "news", NEWS_COLUMNS, [[array for array, _ in made.columns]])
-        query = f"SELECT {', '.join(THEME_COLUMNS)} FROM news_published ORDER BY unique_id"  # noqa: S608
+        query = f"SELECT {', '.join(THEME_COLUMNS)} FROM news_published ORDER BY unique_id"
         return connection.execute(query).fetchall()
 
 
-FULL: Cells = ("04 - Segurança", "04", "Segurança", "04.02", "Fronteiras", "04.04.05", "Operações", "04.04.05", "Operações")
+FULL: Cells = (
+    "04 - Segurança",
+    "04",
+    "Segurança",
+    "04.02",
+    "Fronteiras",
+    "04.04.05",
+    "Operações",
+    "04.04.05",
+    "Operações",
+)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +113,9 @@ def test_how_the_store_holds_them(
     """Fault 14: what the tree does not have is kept and published; fault 42: published by one rule."""
     batch = clean(batch_of([article() | dict(zip(THEME_COLUMNS, cells, strict=True))]), catalogue.themes).batch
     assert published(connection, catalogue, batch) == [cells]
-    columns = dict(zip((name for name, _ in NEWS_COLUMNS), news_rows(batch, catalogue, duplicate_of={}).columns, strict=True))
+    columns = dict(
+        zip((name for name, _ in NEWS_COLUMNS), news_rows(batch, catalogue, duplicate_of={}).columns, strict=True)
+    )
     assert columns["theme_form"][0].to_pylist() == [form]
     assert (columns["theme_cells"][0].null_count == 0) is beside
 
@@ -115,7 +129,7 @@ def test_a_row_of_each_form_follows_its_theme_s_new_name(connection: psycopg.Con
     with connection.transaction(force_rollback=True):
         copy_rows(connection, "news", NEWS_COLUMNS, [[array for array, _ in made.columns]])
         connection.execute("UPDATE themes SET label = 'Ensino', full_name = '02 - Ensino' WHERE code = '02'")
-        query = f"SELECT {', '.join(THEME_COLUMNS)} FROM news_published ORDER BY unique_id"  # noqa: S608
+        query = f"SELECT {', '.join(THEME_COLUMNS)} FROM news_published ORDER BY unique_id"
         assert connection.execute(query).fetchall() == [
             ("02 - Ensino", *(None,) * 8),
             ("02 - Ensino", "02", "Ensino", *(None,) * 4, "02", "Ensino"),

@@ -46,7 +46,9 @@ def definitions(url: str) -> dict[str, list[Any]]:
             " WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2",
         ),
         "triggers": ask(url, "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1"),
-        "functions": ask(url, "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1"),
+        "functions": ask(
+            url, "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1"
+        ),
         "views": ask(url, "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'"),
     }
 
@@ -91,7 +93,9 @@ def test_no_index_depends_on_the_session_or_holds_whole_texts(each_database_url:
 
 def test_large_texts_use_lz4_where_the_server_has_it(each_database_url: str) -> None:
     upgrade(each_database_url)
-    has_lz4 = ask(each_database_url, "SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'")
+    has_lz4 = ask(
+        each_database_url, "SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'"
+    )
     found = ask(
         each_database_url,
         "SELECT attrelid::regclass::text, attname FROM pg_attribute WHERE attcompression = 'l' ORDER BY 1, 2",
@@ -113,7 +117,7 @@ def test_a_version_from_the_future_is_refused_and_left_alone(database_url: str) 
     upgrade(database_url)
     tell(database_url, "UPDATE schema_version SET version_num = '9999'")
     for change in (upgrade, lambda url: downgrade(url, "base")):
-        with pytest.raises(StoreError, match="schema version 9999, which this package does not know .*newer release"):
+        with pytest.raises(StoreError, match=r"schema version 9999, which this package does not know .*newer release"):
             change(database_url)
     with pytest.raises(StoreError, match=f"at schema version 9999, this package works with {HEAD}"):
         require_current(database_url)
@@ -122,7 +126,7 @@ def test_a_version_from_the_future_is_refused_and_left_alone(database_url: str) 
 
 
 def test_what_needs_the_schema_says_how_to_make_it(database_url: str) -> None:
-    with pytest.raises(StoreError, match="without our schema.*create-schema"):
+    with pytest.raises(StoreError, match=r"without our schema.*create-schema"):
         require_current(database_url)
     upgrade(database_url)
     require_current(database_url)
@@ -166,7 +170,7 @@ def _add_version(folder: Path, patched: pytest.MonkeyPatch, *, up: str = "op.exe
     )
     original = schema._config
 
-    def config() -> Any:  # noqa: ANN401 - alembic's Config
+    def config() -> Any:
         made = original()
         own = Path(schema.__file__).parent / "versions"
         made.set_main_option("version_locations", f"{own}:{folder}")
@@ -183,7 +187,7 @@ def test_a_version_that_nobody_has_heard_of(database_url: str) -> None:
 
 def test_tables_of_another_application_stay_as_they_are(database_url: str) -> None:
     tell(database_url, "CREATE TABLE news (id int)", "INSERT INTO news VALUES (1)")
-    with pytest.raises(StoreError, match='"news" already exists.*empty database'):
+    with pytest.raises(StoreError, match=r'"news" already exists.*empty database'):
         upgrade(database_url)
     assert ask(database_url, "SELECT * FROM news") == [(1,)]
     assert relations(database_url) == {"news"}
@@ -200,9 +204,11 @@ def test_the_team_s_first_schema_is_recognised(database_url: str) -> None:
 def test_a_database_that_cannot_hold_every_text_is_refused(database_url: str) -> None:
     name = database_url.rpartition("/")[2] + "_latin1"
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0")
+        connection.execute(
+            f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+        )
         try:
-            with pytest.raises(StoreError, match="encoding is LATIN1.*UTF8"):
+            with pytest.raises(StoreError, match=r"encoding is LATIN1.*UTF8"):
                 upgrade(database_url.rpartition("/")[0] + f"/{name}")
         finally:
             connection.execute(f"DROP DATABASE {name}")

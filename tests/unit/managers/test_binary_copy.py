@@ -26,7 +26,7 @@ def test_one_row_of_the_documented_form() -> None:
         (pa.array([["a"]]), PgType.TEXT_ARRAY),
         (pa.array([[]], pa.list_(pa.string())), PgType.TEXT_ARRAY),
     ]
-    one_tag = b"\0\0\0\1" b"\0\0\0\0" b"\0\0\0\x19" b"\0\0\0\1" b"\0\0\0\1" b"\0\0\0\1a"
+    one_tag = b"\0\0\0\1\0\0\0\0\0\0\0\x19\0\0\0\1\0\0\0\1\0\0\0\1a"
     assert encoded(*columns) == b"".join(
         [
             b"\0\x08",
@@ -37,7 +37,7 @@ def test_one_row_of_the_documented_form() -> None:
             b"\0\0\0\1\1",
             b"\0\0\0\3\1{}",
             len(one_tag).to_bytes(4, "big") + one_tag,
-            b"\0\0\0\x0c" b"\0\0\0\0" b"\0\0\0\0" b"\0\0\0\x19",
+            b"\0\0\0\x0c\0\0\0\0\0\0\0\0\0\0\0\x19",
         ]
     )
 

@@ -13,7 +13,9 @@ from tests.support.rows import article, batch_of, rows, sliced
 
 
 def test_a_payload_is_the_whole_row() -> None:
-    row = article("a", title=None, content="a\x00b", tags=["x", "é"], extracted_at=datetime(2024, 1, 2, 3, 4, 5, 6, UTC))
+    row = article(
+        "a", title=None, content="a\x00b", tags=["x", "é"], extracted_at=datetime(2024, 1, 2, 3, 4, 5, 6, UTC)
+    )
     (payload,) = payloads_of(batch_of([row]), [{}])
     assert list(json.loads(payload)) == sorted(COLUMN_NAMES)
     assert json.loads(payload) == row | {

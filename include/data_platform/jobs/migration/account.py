@@ -16,7 +16,7 @@ from data_platform.errors import IntegrityError
 from data_platform.failpoints import failpoint
 from data_platform.jobs.migration.merge import settle_primaries
 from data_platform.jobs.migration.records import BULK, Run, Segment, read_segments, to_json
-from data_platform.schema import read_sql
+from data_platform.queries import read_sql
 
 __all__ = ["Account", "close_account"]
 

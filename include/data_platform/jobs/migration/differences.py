@@ -17,7 +17,7 @@ from data_platform.jobs.migration.source import Source
 from data_platform.managers.news_table import Catalogue
 from data_platform.managers.rejects import payload_digest
 from data_platform.models.columns import COLUMN_NAMES
-from data_platform.schema import read_sql
+from data_platform.queries import read_sql
 
 __all__ = ["MOST_DIFFERENCES", "Doubtful"]
 

@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 from data_platform.errors import IntegrityError
 from data_platform.failpoints import failpoint
 from data_platform.jobs.migration.records import Run, to_json
-from data_platform.schema import read_sql
+from data_platform.queries import read_sql
 
 __all__ = ["put_on", "take_off"]
 

@@ -29,7 +29,7 @@ from data_platform.managers.rejects import Reject, payload_digest, store_rejects
 from data_platform.models.admission import observe
 from data_platform.models.digest import row_digests
 from data_platform.models.theme_cells import store_themes
-from data_platform.schema import read_sql
+from data_platform.queries import read_sql
 
 __all__ = ["SegmentLoader"]
 

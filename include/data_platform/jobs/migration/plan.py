@@ -30,7 +30,7 @@ from data_platform.jobs.migration.segment_reader import read_pieces
 from data_platform.jobs.migration.source import Source, SourceFile
 from data_platform.managers.binary_copy import PgType, copy_rows
 from data_platform.models.urls import canonical_urls
-from data_platform.schema import read_sql
+from data_platform.queries import read_sql
 
 __all__ = ["cut_segments", "find_unfinished", "plan_run"]
 
@@ -195,8 +195,8 @@ def _key_pass(
             "INSERT INTO load_segments (run_id, segment_no, label, pieces, rows) VALUES (%s, %s, %s, %s, %s)",
             [(run_id, s.number, s.label, to_json([p.to_dict() for p in s.pieces]), s.rows) for s in segments],
         )
-    for statement in ("plan_same_id.sql", "plan_doubles.sql"):
-        connection.execute(read_sql(statement), bound)
+    connection.execute(read_sql("plan_same_id.sql"), bound)
+    url_doubles = _one(connection, read_sql("plan_doubles.sql"), bound)
     stubs = dict(connection.execute(read_sql("plan_unknown_agencies.sql")).fetchall())
     if not options.dry_run:
         connection.execute(
@@ -209,7 +209,7 @@ def _key_pass(
         "read": counts.read,
         "rejected": counts.rejected,
         "stub_agencies": stubs,
-        "url_doubles": _one(connection, "SELECT count(*) FROM load_doubles WHERE run_id = %(run)s", bound),
+        "url_doubles": url_doubles,
         "same_id": _one(
             connection, "SELECT count(*) FROM load_duplicates WHERE run_id = %(run)s AND NOT is_winner", bound
         ),

@@ -29,7 +29,7 @@ from data_platform.managers.binary_copy import PgType, copy_rows
 from data_platform.managers.news_table import Catalogue
 from data_platform.models.columns import COLUMN_NAMES, REQUIRED_COLUMNS
 from data_platform.models.digest import row_digests
-from data_platform.schema import read_sql
+from data_platform.queries import read_sql
 
 __all__ = ["SourceFacts", "ValidationResult", "compare", "digest_pieces", "prepare", "store_validation"]
 

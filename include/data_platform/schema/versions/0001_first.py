@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from alembic import op
 
-from data_platform.schema import read_sql
+from data_platform.schema import read_script
 
 revision = "0001"
 down_revision = None
@@ -23,12 +23,12 @@ def _run(script: str) -> None:
 
 def upgrade() -> None:
     """Create everything."""
-    _run(read_sql("0001_up.sql"))
-    _run(read_sql("0001_triggers.sql"))
+    _run(read_script("0001_up.sql"))
+    _run(read_script("0001_triggers.sql"))
     # lz4 makes loading about twice as fast as pglz at nearly the same size, where the server was built with it.
-    _run(read_sql("0001_lz4.sql"))
+    _run(read_script("0001_lz4.sql"))
 
 
 def downgrade() -> None:
     """Drop everything, rows included."""
-    _run(read_sql("0001_down.sql"))
+    _run(read_script("0001_down.sql"))
