@@ -100,6 +100,10 @@ class AirflowClient:
         """Say whether a DAG is there, that is: its file has been parsed."""
         return self._http.get(f"/dags/{_quoted(dag_id)}").status_code == HTTPStatus.OK
 
+    def import_errors(self) -> dict[str, str]:
+        """Return the DAG files that cannot be imported, with their traceback."""
+        return {e["filename"]: e["stack_trace"] for e in self._get("/importErrors")["import_errors"]}
+
     def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
         """Start a run by hand, as the form in the UI does, and return its run id.
 

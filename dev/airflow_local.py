@@ -12,11 +12,10 @@ import os
 import secrets
 import shlex
 import shutil
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -167,20 +166,11 @@ class AirflowLocal:
         """
         deadline = time.monotonic() + timeout
         while not self.client.has_dag(dag_id):
-            errors = self.import_errors()
+            errors = self.client.import_errors()
             if f"{dag_id}.py" in errors or time.monotonic() > deadline:
                 told = "\n".join(f"{name}:\n{trace}" for name, trace in errors.items()) or "no file failed to import"
                 raise AirflowError(f"Airflow has no DAG {dag_id}; {told}")
             time.sleep(0.5)
-
-    def import_errors(self) -> dict[str, str]:
-        """Return the DAG files that cannot be imported, with their traceback.
-
-        Read from the metadata database: the REST API of 3.3.1 lists such a file only if it once had a DAG.
-        """
-        address = f"{(self.home / 'airflow.db').as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=30)) as metadata:
-            return dict(metadata.execute("SELECT filename, stacktrace FROM import_error"))
 
     def is_running(self) -> bool:
         """Say whether the process is there; `client.unhealthy_parts` says how it feels."""

@@ -288,7 +288,7 @@ def _columns() -> str:
     ]
     about = (
         "The 24 columns of the published dataset, in its order. A row without a required one is rejected. Only the"
-        " owner writes a column: a scraper never touches what enrichment wrote. `theme ids` are the columns `theme_l1_id`,"
+        " owner writes a column: a scraper never touches what enrichment wrote. `theme ids` are `theme_l1_id`,"
         " `theme_l2_id`, `theme_l3_id`, `most_specific_theme_id`, `theme_form` and `theme_cells` together."
     )
     return "\n\n".join(["# Columns", about, table(header, rows)])

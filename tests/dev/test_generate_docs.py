@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,11 +37,9 @@ def test_what_has_to_be_in_them_is(texts: Mapping[str, str]) -> None:
 
 
 def test_no_command_is_left_out(texts: Mapping[str, str]) -> None:
-    usage = _parser().format_help()
-    told = [line[3:] for line in texts["command-line.md"].splitlines() if line.startswith("## ")]
-    assert told
-    assert [name for name in told if f"    {name} " not in usage] == []
-    assert len(told) == sum(line.startswith("    ") and line[4] != " " for line in usage.splitlines())
+    listed = re.findall(r"^    (\S+)", _parser().format_help(), flags=re.MULTILINE)
+    assert "migrate" in listed
+    assert [line[3:] for line in texts["command-line.md"].splitlines() if line.startswith("## ")] == listed
 
 
 @pytest.mark.parametrize("change", ["edited", "missing", "one too many"])

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from data_platform.models.columns import COLUMN_NAMES, COLUMNS, NORMAL_SCHEMA, THEME_COLUMNS, Kind
+from data_platform.models.columns import COLUMN_NAMES, COLUMNS, NORMAL_SCHEMA, Kind
 
 __all__ = ["PUBLISHED", "article", "batch_of", "instants", "rows", "sliced", "texts"]
 
@@ -50,16 +50,15 @@ def sliced(batch: pa.RecordBatch) -> pa.RecordBatch:
     return whole.slice(around.num_rows, batch.num_rows)
 
 
+_CELLS = {Kind.TEXT: texts.filter(bool), Kind.TAGS: _tags, Kind.INSTANT: instants}
+
+
 @st.composite
-def rows(draw: st.DrawFn, *, max_size: int = 5, theme: st.SearchStrategy[str | None] | None = None) -> pa.RecordBatch:
-    """Draw a batch of admitted rows with distinct ids, other cells present or null."""
-    cell = {Kind.TEXT: texts.filter(bool), Kind.TAGS: _tags, Kind.INSTANT: instants}
-    made = []
-    for number in range(draw(st.integers(0, max_size))):
-        row = {c.name: draw(st.none() | cell[c.kind]) for c in COLUMNS}
-        row |= {name: draw(theme if theme is not None else st.none() | texts) for name in THEME_COLUMNS}
-        row |= {"unique_id": f"{number}-{draw(texts)}", "agency": "mec", "published_at": draw(instants)}
-        row["title"] = draw(texts.filter(bool))
-        made.append(row)
-    batch = batch_of(made)
+def rows(draw: st.DrawFn, *, max_size: int = 5) -> pa.RecordBatch:
+    """Draw a batch of rows with distinct ids and what is required; of the other columns a few have values."""
+    others = draw(st.lists(st.sampled_from(COLUMN_NAMES), unique=True, max_size=6))
+    cells: dict[str, st.SearchStrategy[Any]] = {c.name: st.none() | _CELLS[c.kind] for c in COLUMNS if c.name in others}
+    cells |= {"published_at": instants, "title": texts.filter(bool), "agency": st.just("mec"), "unique_id": texts}
+    made = draw(st.lists(st.fixed_dictionaries(cells), max_size=max_size))
+    batch = batch_of([row | {"unique_id": f"{number}-{row['unique_id']}"} for number, row in enumerate(made)])
     return sliced(batch) if draw(st.booleans()) else batch

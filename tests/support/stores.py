@@ -122,7 +122,7 @@ class Store:
     def versions(self) -> dict[str, Row]:
         """Return which version of each row is the present one: equal only if nobody wrote the row."""
         rows = self.query(
-            "SELECT unique_id, id, ctid::text, xmin::text, created_at, updated_at, change_xid::text FROM news"
+            "SELECT unique_id, id, ctid::text, xmin::text, created_at, updated_at, change_xid::text::bigint FROM news"
         )
         return {row["unique_id"]: row for row in rows}
 

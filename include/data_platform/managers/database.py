@@ -59,7 +59,7 @@ def connect(
         ConfigurationError: the address cannot be read.
     """
     try:
-        conninfo_to_dict(database_url)
+        given = conninfo_to_dict(database_url)
     except psycopg.ProgrammingError:  # whose message may quote a part of the password
         raise ConfigurationError(
             "DATABASE_URL cannot be read as an address",
@@ -73,6 +73,7 @@ def connect(
             application_name=f"govbr {purpose}"[:63],
             client_encoding="UTF8",  # binary COPY sends our bytes as they are; PGCLIENTENCODING must not reread them
             options=(
+                f"{given.get('options') or ''} "  # such as a search_path; ours do not replace them
                 f"-c statement_timeout={statement_timeout_s * 1000} "
                 f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
                 "-c timezone=UTC -c client_min_messages=warning"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -60,6 +60,16 @@ class Catalogue:
         keys, ids, names = zip(*agencies, strict=True)
         return cls(
             pa.array(keys, pa.string()), pa.array(ids, pa.int32()), pa.array(names, pa.string()), ThemeIndex.of(themes)
+        )
+
+    def with_stubs(self, keys: Iterable[str]) -> Catalogue:
+        """Return this catalogue with agencies that a dry run has not made; their ids are no ids."""
+        new = sorted(set(keys) - set(self.agency_keys.to_pylist()))
+        return replace(
+            self,
+            agency_keys=pa.concat_arrays([self.agency_keys, pa.array(new, pa.string())]),
+            agency_ids=pa.concat_arrays([self.agency_ids, pa.array([0] * len(new), pa.int32())]),
+            agency_names=pa.concat_arrays([self.agency_names, pa.array(new, pa.string())]),
         )
 
 

@@ -7,6 +7,7 @@ trailing slash or `/view`, percent-encoding normalised as RFC 3986 §6.2.2 says 
 from __future__ import annotations
 
 import re
+from ipaddress import IPv6Address
 from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 
 import pyarrow as pa
@@ -36,15 +37,16 @@ def canonical_url(url: str | None) -> str | None:
         return None
     try:
         parts = urlsplit(url.strip())
-        host, port = parts.hostname, parts.port
+        host, port = (parts.hostname or "").strip(), parts.port
+        if ":" in host:  # given to us without its brackets
+            host = f"[{IPv6Address(host)}]"
+        elif "[" in host or "]" in host:
+            return None
     except ValueError:  # a port or an IPv6 host that cannot be one
         return None
     scheme = parts.scheme.lower()
-    host = (host or "").strip()
     if scheme not in _DEFAULT_PORTS or not host:
         return None
-    if ":" in host:  # an IPv6 address, given to us without its brackets
-        host = f"[{host}]"
     netloc = host if port in (None, _DEFAULT_PORTS[scheme], _DEFAULT_PORTS["https"]) else f"{host}:{port}"
     parameters = _encode(parts.query, _QUERY_SAFE).split("&")
     query = "&".join(p for p in parameters if p and not _TRACKING.match(p.partition("=")[0]))

@@ -5,9 +5,7 @@ UPDATE merge_keys k
   FROM (SELECT p.unique_id,
                /*digest*/ AS digest,
                n.extracted_at,
-               EXISTS (SELECT FROM load_segments s WHERE s.change_xid = n.change_xid)
-               AND NOT EXISTS (SELECT FROM load_mixed m WHERE m.change_xid = n.change_xid AND m.unique_id = n.unique_id)
-               AS is_ours
+               /*ours*/ AS is_ours
           FROM news_published p JOIN news n ON n.unique_id = p.unique_id
          WHERE p.unique_id IN (SELECT unique_id FROM merge_keys)) t
  WHERE t.unique_id = k.unique_id

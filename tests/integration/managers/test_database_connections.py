@@ -50,6 +50,13 @@ def test_a_session_is_named_and_bounded(url: str) -> None:
         assert opened.autocommit
 
 
+def test_what_the_address_asks_for_holds_unless_it_is_ours(url: str) -> None:
+    options = quote("-c search_path=elsewhere -c timezone=Asia/Tokyo")
+    with connect(f"{url}?options={options}&sslmode=disable", purpose="test") as opened:
+        assert setting(opened, "search_path") == "elsewhere"
+        assert setting(opened, "timezone") == "UTC"
+
+
 def test_a_session_speaks_utf8_whatever_the_environment_says(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     with connect(url, purpose="test") as opened:

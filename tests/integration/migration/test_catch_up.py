@@ -44,47 +44,46 @@ class TestUntouchedRows:
         assert outcome.validation is not None
         assert outcome.validation.verdict == "equal"
 
-    @pytest.mark.parametrize(
-        "change",
-        [
+    def test_any_cell_is_followed(self, migrations: Migrations, store: Store) -> None:
+        changes: list[Row] = [
             {"title": "Outro título"},
             {"content": None},
-            {"subtitle": "Era nulo"},
+            {"subtitle": "Era outro"},
             {"tags": []},
             {"tags": None},
             {"tags": ["uma", "duas", "três, com vírgula"]},
             {"url": "https://www.gov.br/saude/pt-br/outra"},
-            {"agency": "aeb"},
-            {"published_at": article(2)["published_at"] + timedelta(microseconds=1)},
+            {"agency": "agencia-nova"},
+            {"published_at": article(8)["published_at"] + timedelta(microseconds=1)},
             {"updated_datetime": article(0)["updated_datetime"]},
             {"image": None, "category": None, "video_url": "https://video", "editorial_lead": "Programa"},
             theme_codes("05.02.03"),
             theme_text("01"),
             NO_THEME,
             {"theme_1_level_1": "05 - Rótulo que a árvore não tem"},
-            {"summary": "Um resumo"},
-        ],
-        ids=lambda change: ",".join(change)[:40],
-    )
-    def test_any_cell_is_followed(self, change: Row, migrations: Migrations, store: Store) -> None:
-        rows = articles(4)
-        rows[2] |= {"tags": ["a"]}
+            {"summary": "Outro resumo"},
+        ]
+        rows = [article(number, tags=["a"]) for number in range(len(changes) + 2)]
         migrations.bring(rows, validate=False)
-        before = store.versions()
-        rows[2] = newer(rows[2], **change)
+        before, published = store.versions(), store.published()
+        rows = [newer(row, **change) for row, change in zip(rows, [*changes, {}, {}], strict=True)]
         outcome = migrations.bring(rows)
-        assert _counts(outcome.account) == {"read": 4, "updated": 1, "already_present": 3}
-        published = store.published()[_uid(2)]
-        if set(change) <= set(NO_THEME) | {"summary"}:  # no scraper column changed, so extracted_at stays
-            rows[2]["extracted_at"] = published["extracted_at"]
-            assert published["extracted_at"] == article(2)["extracted_at"]
-        assert published == expected(rows[2])
-        after = store.versions()
-        assert after[_uid(2)]["change_xid"] > before[_uid(2)]["change_xid"]
-        assert after[_uid(2)]["updated_at"] > before[_uid(2)]["updated_at"]
-        assert after[_uid(2)]["id"] == before[_uid(2)]["id"]
-        del after[_uid(2)], before[_uid(2)]
-        assert after == before
+        assert _counts(outcome.account) == {"read": 18, "updated": 16, "already_present": 2}
+        assert outcome.account.stub_agencies == {"agencia-nova": 1}
+        after, found = store.versions(), store.published()
+        for row, change in zip(rows, [*changes, {}, {}], strict=True):
+            uid = row["unique_id"]
+            if set(change) <= {*NO_THEME, "summary"}:  # no scraper column changed, so extracted_at stays
+                row["extracted_at"] = published[uid]["extracted_at"]
+            assert found[uid] == expected(row)
+            if not change:
+                assert after[uid] == before[uid]
+                continue
+            assert after[uid]["change_xid"] > before[uid]["change_xid"]
+            assert after[uid]["updated_at"] > before[uid]["updated_at"]
+            assert after[uid]["id"] == before[uid]["id"]
+        assert outcome.validation is not None
+        assert outcome.validation.passed
 
     def test_the_source_is_followed_even_back_in_time_and_to_nothing(self, migrations: Migrations, store: Store) -> None:
         rows = articles(4)
@@ -266,6 +265,7 @@ class TestRowsThatOthersWrote:
             f" WHERE unique_id = '{_uid(3)}'"
         )
         rows[2] = newer(rows[2], title="Outro")
+        rows[3] = newer(rows[3], agency="agencia-nova")
         rows[4] = newer(rows[4], title="Outro")
         rows.append(article(7))
         migrations.write(rows)

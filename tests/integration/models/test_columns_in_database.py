@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -10,7 +11,7 @@ import pytest
 from data_platform.managers.binary_copy import PgType
 from data_platform.managers.news_table import NEWS_COLUMNS
 from data_platform.models.columns import COLUMN_NAMES, COLUMNS, Kind
-from data_platform.schema import upgrade
+from tests.support.databases import shared_database
 
 _TYPES = {Kind.TEXT: "text", Kind.INSTANT: "timestamp with time zone", Kind.TAGS: "text[]"}
 #: Columns that PostgreSQL fills by itself.
@@ -28,10 +29,10 @@ def columns_of(url: str, relation: str) -> list[tuple[str, str, bool]]:
     return found
 
 
-@pytest.fixture
-def url(each_database_url: str) -> str:
-    upgrade(each_database_url)
-    return each_database_url
+@pytest.fixture(scope="module", params=["embedded", "15"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with shared_database(request.getfixturevalue("postgres" if request.param == "embedded" else "postgres15")) as made:
+        yield made
 
 
 def test_the_view_publishes_the_24_columns_in_their_order_and_types(url: str) -> None:
@@ -63,10 +64,10 @@ def test_writers_set_every_column_that_the_server_does_not(url: str) -> None:
 def test_an_instant_leaves_the_view_as_it_came_whatever_the_session_s_zone(url: str) -> None:
     """Fault 6: no view or column depends on the zone of the session."""
     with psycopg.connect(url) as connection:
-        connection.execute("INSERT INTO agencies (key, name) VALUES ('mec', 'MEC')")
         connection.execute(
             "INSERT INTO news (unique_id, agency_id, agency_key, agency_name, published_at, extracted_at, title)"
-            " VALUES ('a', 1, 'mec', 'MEC', '2018-12-03 23:00-03', '2018-12-04 01:30:00.123456Z', 't')"
+            " SELECT 'a', id, key, name, '2018-12-03 23:00-03', '2018-12-04 01:30:00.123456Z', 't'"
+            "   FROM agencies WHERE key = 'mec'"
         )
         for zone in ("UTC", "America/Sao_Paulo", "Asia/Tokyo"):
             connection.execute(f"SET timezone = '{zone}'")

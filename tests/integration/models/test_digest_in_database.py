@@ -44,7 +44,7 @@ def digests_in_sql(
     return [found[unique_id] for unique_id in batch.column("unique_id").to_pylist()]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(rows(max_size=6), st.sets(st.sampled_from([c.name for c in COLUMNS]), max_size=2))
 def test_both_sides_agree_on_any_row(
     connection: psycopg.Connection, catalogue: Catalogue, batch: pa.RecordBatch, leave_out: set[str]

@@ -59,7 +59,7 @@ def theme_cells(draw: st.DrawFn) -> Cells:
     return (draw(own_text | own_text | st.none() | _first), *first, *second, *third, *most)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(theme_cells(), min_size=1, max_size=8), st.booleans())
 def test_what_is_published_is_what_came(
     connection: psycopg.Connection, catalogue: Catalogue, drawn: list[Cells], cut: bool

@@ -32,7 +32,7 @@ def test_what_could_not_be_read_is_kept_as_it_was() -> None:
     assert (first, second) == ("30 de fevereiro", "2024-05-06T03:00:00+00:00")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(rows(max_size=4))
 def test_a_payload_says_everything_and_the_same_row_gives_the_same(batch: object) -> None:
     payloads = payloads_of(batch, [{}] * batch.num_rows)  # type: ignore[attr-defined]

@@ -42,13 +42,13 @@ def md5(data: bytes) -> bytes:
     return hashlib.md5(data, usedforsecurity=False).digest()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(rows())
 def test_a_digest_is_that_of_the_bytes_described(batch: pa.RecordBatch) -> None:
     assert row_digests(batch) == [md5(written(row)) for row in batch.to_pylist()]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(rows(max_size=3), rows(max_size=3))
 def test_different_rows_have_different_bytes(one: pa.RecordBatch, other: pa.RecordBatch) -> None:
     for a in one.to_pylist():
@@ -59,7 +59,7 @@ def test_different_rows_have_different_bytes(one: pa.RecordBatch, other: pa.Reco
 _short = st.none() | st.text("0-:1\u00e9", max_size=4)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(*[st.lists(_short, min_size=3, max_size=3)] * 2)
 def test_text_moved_from_one_cell_to_the_next_is_another_row(one: list[str | None], other: list[str | None]) -> None:
     """Texts made of the form's own marks cannot imitate it."""
@@ -73,7 +73,7 @@ def test_text_moved_from_one_cell_to_the_next_is_another_row(one: list[str | Non
 _lists = st.none() | st.lists(st.text("1\u00e9 ,", max_size=2), max_size=3)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(_lists, _lists)
 def test_other_tags_are_another_row(one: list[str] | None, other: list[str] | None) -> None:
     assume(one != other)

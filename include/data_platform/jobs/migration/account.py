@@ -107,7 +107,7 @@ def close_account(connection: Connection[Any], run: Run) -> Account:
         by_kind = _settle_same_id(connection, run)
         # Closed before and stopped afterwards: what was corrected then counts as well.
         remarked = (run.account or {}).get("remarked", 0)
-        remarked += 0 if run.dry_run or run.mode == BULK else settle_primaries(connection)
+        remarked += 0 if run.dry_run or run.mode == BULK else settle_primaries(connection, run)
         account = _add_up(connection, run, segments, by_kind, remarked)
         _check(account, run)
         failpoint("account.before_store")

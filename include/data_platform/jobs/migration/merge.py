@@ -12,7 +12,7 @@ new or different. Rules (DESIGN §5 "Migration"):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,8 @@ _SCRAPER = (
     "tags",
 )
 _THEMES = ("theme_l1_id", "theme_l2_id", "theme_l3_id", "most_specific_theme_id", "theme_form", "theme_cells")
+#: Columns whose change is none by itself, for the trigger of news too.
+_UNTOLD = frozenset({"agency_id", "agency_name", "canonical_url", "extracted_at"})
 
 
 def merge_segment(
@@ -76,9 +78,11 @@ def merge_segment(
     connection.execute(read_sql("merge_keys.sql"))
     copy_rows(connection, "merge_keys", _KEYS, _keys(winners))
     connection.execute("ANALYZE merge_keys")
-    connection.execute(read_sql("merge_compare.sql").replace("/*digest*/", CONTENT_DIGEST))
-    if not run.dry_run:
-        _write(connection, run, segment, source, catalogue)
+    if run.dry_run:
+        catalogue = catalogue.with_stubs(run.plan["stub_agencies"])
+    compare = read_sql("merge_compare.sql").replace("/*digest*/", CONTENT_DIGEST)
+    connection.execute(compare.replace("/*ours*/", read_sql("news_ours.sql")))
+    _bring(connection, run, segment, source, catalogue)
     row = connection.execute(
         "SELECT count(*) FILTER (WHERE state = 'loaded'), count(*) FILTER (WHERE state = 'updated'),"
         " count(*) FILTER (WHERE state IN ('same', 'kept')), count(*) FILTER (WHERE state = 'kept') FROM merge_keys"
@@ -91,10 +95,17 @@ def merge_segment(
     return dict(zip(("loaded", "updated", "already_present", "kept_newer"), row, strict=True))
 
 
-def settle_primaries(connection: Connection[Any]) -> int:
+def settle_primaries(connection: Connection[Any], run: Run) -> int:
     """Put the right row first in every article that has several; return how many rows changed their mark."""
-    marked = connection.execute(read_sql("settle_mark.sql")).rowcount
-    return marked + connection.execute(read_sql("settle_promote.sql")).rowcount
+    changed = 0
+    for name in ("settle_mark.sql", "settle_promote.sql"):
+        row = connection.execute(read_sql(name).replace("/*ours*/", read_sql("news_ours.sql"))).fetchone()
+        changed += row[0] if row else 0
+    if changed:
+        connection.execute(
+            "UPDATE load_runs SET settled_xids = settled_xids || pg_current_xact_id() WHERE id = %s", (run.id,)
+        )
+    return changed
 
 
 def _keys(winners: Iterable[tuple[ReadBatch, pa.Array | None]]) -> Iterator[list[pa.Array]]:
@@ -111,10 +122,10 @@ def _keys(winners: Iterable[tuple[ReadBatch, pa.Array | None]]) -> Iterator[list
         ]
 
 
-def _write(connection: Connection[Any], run: Run, segment: Segment, source: Source, catalogue: Catalogue) -> None:
-    todo = connection.execute(
-        "SELECT file, row_no FROM merge_keys WHERE state IN ('new', 'follow', 'mixed')"
-    ).fetchall()
+def _bring(connection: Connection[Any], run: Run, segment: Segment, source: Source, catalogue: Catalogue) -> None:
+    """Bring the rows that differ, sort out which the rules leave as they are, and write the others."""
+    states = ["mixed"] if run.dry_run else ["new", "follow", "mixed"]
+    todo = connection.execute("SELECT file, row_no FROM merge_keys WHERE state = ANY (%s)", (states,)).fetchall()
     if not todo:
         return
     wanted: dict[str, np.ndarray] = {}
@@ -138,13 +149,23 @@ def _write(connection: Connection[Any], run: Run, segment: Segment, source: Sour
             yield [array for array, _ in news_rows(rows, catalogue, duplicate_of=doubles).columns]
 
     copy_rows(connection, "merge_rows", NEWS_COLUMNS, arrays())
+    rules = _rules()
+    told = [name for name in rules if name not in _UNTOLD]
+    kept = read_sql("merge_kept.sql").replace("/*columns*/", ", ".join(f"n.{name}" for name in told))
+    connection.execute(kept.replace("/*values*/", ", ".join(rules[name] for name in told)))
+    if not run.dry_run:
+        _write(connection, rules)
+    connection.execute("DROP TABLE merge_rows")
+
+
+def _write(connection: Connection[Any], rules: Mapping[str, str]) -> None:
     names = [name for name, _ in NEWS_COLUMNS]
     added = read_sql("merge_insert.sql").replace("/*columns*/", ", ".join(names))
     connection.execute(added.replace("/*values*/", ", ".join(f"r.{name}" for name in names)))
-    connection.execute(read_sql("merge_update.sql").replace("/*assignments*/", _assignments()))
-    # The trigger leaves a row alone that the rules left as it was.
+    assignments = ", ".join(f"{name} = {value}" for name, value in rules.items())
+    connection.execute(read_sql("merge_update.sql").replace("/*assignments*/", assignments))
+    # The trigger leaves a row alone that comes out as it was.
     connection.execute("UPDATE merge_keys SET state = 'kept' WHERE state IN ('follow', 'mixed')")
-    connection.execute("DROP TABLE merge_rows")
 
 
 def _touches(wanted: dict[str, np.ndarray], file: str, first_row: int, length: int) -> bool:
@@ -152,14 +173,14 @@ def _touches(wanted: dict[str, np.ndarray], file: str, first_row: int, length: i
     return rows is not None and bool(((rows >= first_row) & (rows < first_row + length)).any())
 
 
-def _assignments() -> str:
+def _rules() -> dict[str, str]:
+    """Return what becomes of each column of a row n of news, given the source's row r and its key k."""
     follow = "k.state = 'follow'"
-    parts = [f"{c} = CASE WHEN {follow} OR k.scraper_newer THEN r.{c} ELSE n.{c} END" for c in _SCRAPER]
-    parts += [
-        f"{c} = CASE WHEN {follow} OR r.theme_l1_id IS NOT NULL OR r.theme_cells IS NOT NULL THEN r.{c} ELSE n.{c} END"
-        for c in _THEMES
-    ]
-    parts.append(f"summary = CASE WHEN {follow} THEN r.summary ELSE coalesce(r.summary, n.summary) END")
+    themed = "r.theme_l1_id IS NOT NULL OR r.theme_cells IS NOT NULL"
+    rules = {c: f"CASE WHEN {follow} OR k.scraper_newer THEN r.{c} ELSE n.{c} END" for c in _SCRAPER}
+    rules |= {c: f"CASE WHEN {follow} OR {themed} THEN r.{c} ELSE n.{c} END" for c in _THEMES}
+    rules["summary"] = f"CASE WHEN {follow} THEN r.summary ELSE coalesce(r.summary, n.summary) END"
     # Another address can make the row a double of another article; `settle_primaries` has the last word.
-    parts.append("duplicate_of = coalesce(r.duplicate_of, n.duplicate_of)")
-    return ", ".join(parts)
+    doubles = "coalesce(r.duplicate_of, n.duplicate_of)"
+    rules["duplicate_of"] = f"CASE WHEN {follow} OR k.scraper_newer THEN {doubles} ELSE n.duplicate_of END"
+    return rules

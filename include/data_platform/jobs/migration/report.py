@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -338,13 +339,18 @@ def render_report(report: RunReport) -> str:
     Raises:
         ValueError: an instant has no zone.
     """
+    facts = {"verdict": verdict_of(report), "steps": next_steps(report), "spans": _spans(report), "charts": charts}
+    page = _template().render(r=report, run=report.run, account=report.account, v=report.validation, **facts)
+    return charts.fit(page)
+
+
+@cache
+def _template() -> jinja2.Template:
+    """The page to fill in; compiling it takes longer than filling it in."""
     env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     env.filters |= {"n": charts.thousands, "pct": charts.percent, "took": charts.duration, "cut": charts.shorten}
     env.filters["when"] = charts.clock
-    template = env.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
-    facts = {"verdict": verdict_of(report), "steps": next_steps(report), "spans": _spans(report), "charts": charts}
-    page = template.render(r=report, run=report.run, account=report.account, v=report.validation, **facts)
-    return charts.fit(page)
+    return env.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
 
 
 def _spans(report: RunReport) -> list[charts.Span]:

@@ -196,9 +196,9 @@ def open_source(source: str, *, settings: Settings, revision: str = "") -> Sourc
             files are in the message.
         SourceUnavailableError: the Hub or the disk did not answer as it should.
     """
-    local = _existing(source)
+    local = _existing(source.strip())
     if local is None:
-        dataset = HubDataset(_dataset_id(source), settings)
+        dataset = HubDataset(_dataset_id(source.strip()), settings)
         commit, listed = dataset.files_at(revision)
         paths, notes = _choose(listed, source)
         files, more = _inspect(source, paths, lambda path: dataset.fetch(path, commit))
@@ -263,10 +263,16 @@ def _columns(names: Sequence[str] | None) -> tuple[Column, ...]:
 
 def _existing(source: str) -> Path | None:
     """Return the local path that a source names, or None if it can only be on the Hub."""
-    if not source.strip():
+    if not source:
         raise SourceError("no source is given", hint=f"give {_LAYOUT}")
-    path = Path(source).expanduser()
-    if path.exists():
+    try:
+        path = Path(source).expanduser()
+        there = path.exists()
+    except (OSError, RuntimeError) as error:  # no permission, too long a name, no such user
+        raise SourceError(
+            f"{source!r} cannot be looked up: {error}", hint="check the path and its permissions"
+        ) from error
+    if there:
         return path.absolute()  # not resolved: a link into a cache would lose its name
     looks_local = source.startswith(("/", ".", "~")) or source.endswith(".parquet") or source.count("/") > 1
     if looks_local and not source.startswith(_HUB_PREFIXES):

@@ -173,6 +173,7 @@ CREATE TABLE load_runs (
     deferred       jsonb,        -- keys, indexes and constraints taken off for the load, with their state
     account        jsonb,
     validation     jsonb,
+    settled_xids   xid8[] NOT NULL DEFAULT '{}',  -- transactions in which doubles were marked anew
     error          text,
     started_by     text NOT NULL,
     started_at     timestamptz NOT NULL DEFAULT now(),

@@ -171,6 +171,15 @@ def test_what_is_neither_here_nor_an_id_is_refused_without_asking_the_hub(source
     assert "owner/name" in refusal(source)
 
 
+def test_paths_that_cannot_be_looked_up_are_refused() -> None:
+    assert "cannot be looked up" in refusal("~no-such-user/data")
+    assert "cannot be looked up" in refusal("x" * 5000)
+
+
+def test_white_space_around_a_source_does_not_matter(folder: Path) -> None:
+    assert open_source(f"{folder}\n", settings=NO_HUB).snapshot.rows == 33
+
+
 def test_folders_without_data_are_refused(tmp_path: Path) -> None:
     assert "no data/train*.parquet" in refusal(tmp_path)
     write(tmp_path / "data/test-1.parquet", rows(1))
@@ -290,6 +299,14 @@ def test_a_damaged_page_is_told_with_file_and_row_group_when_read(tmp_path: Path
         list(source.batches("a.parquet", row_group=1))
     untouched = source.batches("a.parquet", row_group=1, columns=["url"])
     assert sum(found.batch.num_rows for found in untouched) == 1000
+
+
+def test_a_changed_byte_is_noticed_where_the_writer_left_checksums(tmp_path: Path) -> None:
+    table = rows(100)
+    path = write(tmp_path / "a.parquet", table, compression="none", use_dictionary=False, write_page_checksum=True)
+    path.write_bytes(path.read_bytes().replace(b"title50", b"tItle50", 1))
+    with pytest.raises(SourceError, match=r"a\.parquet, row group 0 cannot be decoded"):
+        read_all(open_source(str(path), settings=NO_HUB))
 
 
 def test_rows_that_the_footer_promises_but_nobody_finds_are_an_error(tmp_path: Path) -> None:
