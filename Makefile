@@ -18,6 +18,7 @@ help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv with everything that is needed, pinned (quick the second time)
+	@$(PY) -c 'import data_platform' && echo "ready: $(PY)"
 
 $(READY): requirements.lock pyproject.toml
 	@if ! $(PY) -c '$(FITS)' 2>/dev/null; then \
@@ -33,8 +34,9 @@ $(READY): requirements.lock pyproject.toml
 		rm -rf $(VENV) && "$$found" -m venv $(VENV); \
 	fi
 	@$(PY) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(PY) -m uv pip install --python $(PY) -r requirements.lock
-	@$(PY) -m uv pip install --python $(PY) --no-deps --no-build-isolation -e .
+	@echo "installing $$(grep -c == requirements.lock) packages (1.5 GB on disk) ..."
+	@$(PY) -m uv pip install --quiet --python $(PY) -r requirements.lock
+	@$(PY) -m uv pip install --quiet --python $(PY) --no-deps --no-build-isolation -e .
 	@touch $@
 
 test: $(READY) ## Run the fast tests (under two minutes)

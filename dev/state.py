@@ -123,6 +123,8 @@ def remove_state() -> None:
     EmbeddedPostgres().stop()
     for part in _PARTS:
         shutil.rmtree(folder / part, ignore_errors=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 if __name__ == "__main__":

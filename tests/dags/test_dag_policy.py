@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -114,6 +115,15 @@ def test_every_task_is_tried_again_and_ends_some_time(dag: Any) -> None:
     assert tasks
     assert [task.task_id for task in tasks if not task.retries] == []
     assert [task.task_id for task in tasks if task.execution_timeout is None] == []
+
+
+def test_a_statement_ends_before_its_task(dag: Any) -> None:
+    """Fault 60: the inner limit is below the outer one, or a task that was ended leaves its query running."""
+    module = sys.modules[dag.tasks[0].python_callable.__module__]
+    limit = timedelta(seconds=getattr(module, "_STATEMENT_TIMEOUT_S", 0))
+    assert [task.task_id for task in dag.tasks if limit >= task.execution_timeout] == []
+    if "statement_timeout_s" in Path(dag.fileloc).read_text(encoding="utf-8"):
+        assert limit > timedelta(0)
 
 
 def test_it_starts_on_a_fixed_day_and_catches_up_on_nothing(dag: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, LiteralString
+from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg.rows import dict_row
@@ -73,7 +73,7 @@ class Store:
         """Return the first value of the first row of a query."""
         return next(iter(self.query(statement, *bound)[0].values()))
 
-    def execute(self, *statements: LiteralString, behind_triggers: bool = False) -> int:
+    def execute(self, *statements: str, behind_triggers: bool = False) -> int:
         """Execute statements in one transaction; return how many rows the last one touched.
 
         Args:
@@ -85,7 +85,7 @@ class Store:
             if behind_triggers:
                 connection.execute("SET LOCAL session_replication_role = replica")
             for statement in statements:
-                done = connection.execute(statement).rowcount
+                done = connection.execute(cast(LiteralString, statement)).rowcount
         return done
 
     def published(self) -> dict[str, Row]:

@@ -4,7 +4,7 @@ CREATE TEMPORARY TABLE validation_match ON COMMIT DROP AS
 WITH shared AS MATERIALIZED (
     SELECT unique_id FROM /*work*/ WHERE reject_reason IS NULL GROUP BY unique_id HAVING count(*) > 1
 ), joined AS (
-    SELECT s.file, s.row_no, s.unique_id, s.payload_digest, s.reject_reason, s.levels, t.unique_id AS target_id,
+    SELECT s.file, s.row_no, s.unique_id, s.payload_digest, s.reject_reason, s.nulls, t.unique_id AS target_id,
            t.digest = s.digest AS matches,
            -- extracted_at by itself is no difference (DESIGN §2.3), but it is told
            CASE WHEN t.extracted_at IS DISTINCT FROM s.extracted_at AND t.digest = s.digest
@@ -19,7 +19,7 @@ WITH shared AS MATERIALIZED (
                                  ORDER BY matches DESC NULLS LAST, same_extraction DESC, file COLLATE "C" DESC, row_no DESC)
       FROM joined WHERE has_sibling
 )
-SELECT file, row_no, unique_id, kinds, reject_reason, payload_digest, levels, has_sibling,
+SELECT file, row_no, unique_id, kinds, reject_reason, payload_digest, nulls, has_sibling,
        CASE WHEN reject_reason IS NOT NULL THEN 'rejected'
             WHEN target_id IS NULL THEN 'missing'
             WHEN NOT matches THEN 'differs'

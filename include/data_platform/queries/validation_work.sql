@@ -7,5 +7,5 @@ CREATE UNLOGGED TABLE /*work*/ (
     kinds          text,           -- cleanings that changed the row
     reject_reason  text,
     payload_digest text,           -- of rejected rows
-    levels         integer NOT NULL
+    nulls          integer NOT NULL  -- a bit for each column, in their order
 )

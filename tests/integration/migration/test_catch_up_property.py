@@ -231,7 +231,7 @@ def _play(make_store: Callable[[], Store], history: list[tuple[list[Row], int, l
             _check(store, model)
             for edit in edits:
                 if statement := model.edit(edit):
-                    store.execute(statement)  # type: ignore[arg-type] - of our own making
+                    store.execute(statement)
             _check(store, model)
         if history:
             migrations.run(validate=False)

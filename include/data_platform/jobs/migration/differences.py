@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,11 +25,14 @@ __all__ = ["MOST_DIFFERENCES", "Doubtful"]
 MOST_DIFFERENCES = 100
 _MOST_ROWS_SHOWN = 50
 _CHUNK_ROWS = 500
+#: Of longer texts only so many characters are shown, from a little before the first that differs.
+_LONGEST_SHOWN = 1000
+_SHOWN_BEFORE = 60
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A doubtful row, read again: as cleaned, as it came, and under which reason its payload is among the rejects."""
+    """A doubtful row, read again: as cleaned, as it came, and the reason among the rejects that explains it."""
 
     state: str
     may_be_known: bool
@@ -59,9 +63,9 @@ class Doubtful:
         for state, rows in self._connection.execute(read_sql("validation_lost.sql")).fetchall():
             self._count(state, rows)
         found = self._connection.execute(read_sql("validation_doubtful.sql"), {"most": _MOST_ROWS_SHOWN}).fetchall()
-        wanted: dict[str, dict[int, tuple[str, bool]]] = {}
-        for file, row_no, state, may_be_known in found:
-            wanted.setdefault(file, {})[row_no] = (state, may_be_known)
+        wanted: dict[str, dict[int, tuple[str, bool, bool]]] = {}
+        for file, row_no, state, has_sibling, may_be_known in found:
+            wanted.setdefault(file, {})[row_no] = (state, has_sibling, may_be_known)
         for row in self._read(wanted):
             if row.may_be_known and row.known_as is not None:
                 kind = "duplicate" if row.known_as == "superseded" else "reject"
@@ -89,11 +93,10 @@ class Doubtful:
             return
         source = row.raw if row.state == "unmarked" else row.cleaned
         target = self._target_row(unique_id)
-        self.differences += [
-            {"unique_id": unique_id, "column": name, "source": _plain(source[name]), "target": _plain(target[name])}
-            for name in COLUMN_NAMES
-            if source[name] != target[name]
-        ]
+        for name in COLUMN_NAMES:
+            if source[name] != target[name]:
+                left, right = _shown(source[name], target[name])
+                self.differences.append({"unique_id": unique_id, "column": name, "source": left, "target": right})
 
     def _target_row(self, unique_id: str) -> dict[str, Any]:
         columns = sql.SQL(", ").join(
@@ -105,15 +108,15 @@ class Doubtful:
         ).fetchone()
         return dict(zip(COLUMN_NAMES, row or [None] * len(COLUMN_NAMES), strict=True))
 
-    def _known(self, digests: list[str]) -> dict[str, str]:
-        return dict(
+    def _known(self, digests: list[str]) -> set[tuple[str, str]]:
+        return set(
             self._connection.execute(
                 "SELECT payload_digest, reason FROM rejects WHERE payload_digest = ANY (%s)", (digests,)
             ).fetchall()
         )
 
-    def _read(self, wanted: Mapping[str, Mapping[int, tuple[str, bool]]]) -> Iterator[_Row]:
-        """Read the wanted rows (file -> row -> state, whether it may be known) of the source again."""
+    def _read(self, wanted: Mapping[str, Mapping[int, tuple[str, bool, bool]]]) -> Iterator[_Row]:
+        """Read the wanted rows (file -> row -> state, has siblings, may be known) of the source again."""
         if not wanted:
             return
         themes = Catalogue.read(self._connection).themes
@@ -125,20 +128,39 @@ class Doubtful:
                 yield from self._rows_of(batch, mask, wanted[batch.file])
 
     def _rows_of(
-        self, batch: ReadBatch, mask: np.ndarray[Any, Any], wanted: Mapping[int, tuple[str, bool]]
+        self, batch: ReadBatch, mask: np.ndarray[Any, Any], wanted: Mapping[int, tuple[str, bool, bool]]
     ) -> Iterator[_Row]:
         chosen = pa.array(mask)
         digests = [payload_digest(payload) for payload in batch.payloads(chosen)]
         known = self._known(digests)
         cleaned, raw = (rows.filter(chosen).to_pylist() for rows in (batch.cleaned.batch, batch.raw))
         for number, digest, clean_row, raw_row in zip(batch.row_numbers[mask], digests, cleaned, raw, strict=True):
-            state, may_be_known = wanted[int(number)]
-            yield _Row(state, may_be_known, known.get(digest), clean_row, raw_row)
+            state, has_sibling, may_be_known = wanted[int(number)]
+            reasons = sorted(reason for found, reason in known if found == digest)
+            # It lost its id only if another row of this source has it.
+            fitting = [r for r in reasons if (has_sibling if r == "superseded" else state == "missing")]
+            yield _Row(state, may_be_known, fitting[0] if fitting else None, clean_row, raw_row)
 
 
 def _holds(rows: np.ndarray[Any, Any], piece: Piece) -> bool:
     at = np.searchsorted(rows, piece.first_row)
     return bool(at < len(rows) and rows[at] < piece.first_row + piece.length)
+
+
+def _shown(left: object, right: object) -> tuple[object, object]:
+    """Return two values as they are told: instants as text, long texts around the place where they part."""
+    texts = [value for value in (left, right) if isinstance(value, str)]
+    if not texts or max(map(len, texts)) <= _LONGEST_SHOWN:
+        return _plain(left), _plain(right)
+    start = max(0, len(os.path.commonprefix(texts)) - _SHOWN_BEFORE) if len(texts) > 1 else 0
+    return _cut(left, start), _cut(right, start)
+
+
+def _cut(value: object, start: int) -> object:
+    if not isinstance(value, str):
+        return _plain(value)
+    stop = start + _LONGEST_SHOWN
+    return f"{'…' if start else ''}{value[start:stop]}{'…' if stop < len(value) else ''}"
 
 
 def _plain(value: object) -> object:

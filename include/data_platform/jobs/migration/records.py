@@ -168,8 +168,19 @@ def lock_segment(connection: Connection[Any], run_id: int, number: int) -> Segme
 
 
 def to_json(value: object) -> str:
-    """Return JSON as it is stored: readable, keys in a fixed order."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    """Return JSON as it is stored: readable, keys in a fixed order. NUL, which jsonb cannot hold, becomes U+2400."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    return json.dumps(_without_nul(json.loads(text)), ensure_ascii=False) if "\\u0000" in text else text
+
+
+def _without_nul(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, str):
+        return value.replace("\x00", "\u2400")
+    if isinstance(value, list):
+        return [_without_nul(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+    return value
 
 
 def _segment(row: Mapping[str, Any]) -> Segment:

@@ -112,12 +112,16 @@ def _validation(result: Mapping[str, Any]) -> report.Validation:
         different=result["different"],
         differences=tuple(report.Difference(**difference) for difference in result["differences"]),
         per_column_nulls=tuple(
-            report.NullCount(column=column, source=counts["source"] + counts["cleaned"], target=counts["target"])
+            report.NullCount(column=column, source=counts["expected"], target=counts["target"])
             for column, counts in result["per_column_nulls"].items()
         ),
-        metrics=tuple(
-            report.Metric(name=m["name"], source=m["source"], target=m["target"], expected=m["expected"], ok=m["ok"])
-            for m in result["metrics"]
-        ),
+        metrics=tuple(_metric(m) for m in result["metrics"]),
         seconds=result["seconds"],
+    )
+
+
+def _metric(measure: Mapping[str, Any]) -> report.Metric:
+    source, target = (f"{measure[side]:,} ({measure[f'{side}_share']:.2%})" for side in ("source", "target"))
+    return report.Metric(
+        name=measure["name"], source=source, target=target, expected=measure["expected"], ok=measure["ok"]
     )

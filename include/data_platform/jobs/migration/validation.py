@@ -45,7 +45,7 @@ _WORK_COLUMNS = (
     ("kinds", PgType.TEXT),
     ("reject_reason", PgType.TEXT),
     ("payload_digest", PgType.TEXT),
-    ("levels", PgType.INTEGER),
+    ("nulls", PgType.INTEGER),
 )
 _LEVELS = ("theme_1_level_1", "theme_1_level_2_code", "theme_1_level_3_code")
 
@@ -65,7 +65,8 @@ class ValidationResult:
         only_in_target: rows of the table that the source does not have.
         different: rows on both sides with cells that differ and no cleaning explains. Must be 0.
         differences: the first of them, cell by cell.
-        per_column_nulls: column -> nulls in the source, nulls that cleaning made, nulls in the table.
+        per_column_nulls: column -> nulls in the whole source, nulls that cleaning made, nulls in the rows that should
+            be in the table (expected), nulls in the table.
         metrics: the plan's measures beside the source's own numbers.
     """
 
@@ -105,14 +106,12 @@ class SourceFacts:
     rows: int = 0
     nulls: Counter[str] = field(default_factory=Counter)
     cleaned_to_null: Counter[str] = field(default_factory=Counter)
-    levels: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: SourceFacts) -> None:
         """Add another reader's facts to these."""
         self.rows += other.rows
         self.nulls.update(other.nulls)
         self.cleaned_to_null.update(other.cleaned_to_null)
-        self.levels.update(other.levels)
 
 
 def prepare(connection: Connection[Any]) -> str:
@@ -184,7 +183,7 @@ def compare(
     doubtful = Doubtful(connection, source, pieces)
     accounted.update(doubtful.resolve())
     target_only = connection.execute(read_sql("validation_target_only.sql").replace("/*work*/", work)).fetchall()
-    nulls = _target_nulls(connection)
+    nulls, wanted = _target_nulls(connection), _expected_nulls(connection)
     different = doubtful.different
     unaccounted = doubtful.unaccounted
     clean = not (different or unaccounted or target_only)
@@ -205,10 +204,15 @@ def compare(
         different=different,
         differences=doubtful.differences[:MOST_DIFFERENCES],
         per_column_nulls={
-            name: {"source": facts.nulls[name], "cleaned": facts.cleaned_to_null[name], "target": nulls[name]}
+            name: {
+                "source": facts.nulls[name],
+                "cleaned": facts.cleaned_to_null[name],
+                "expected": wanted[name],
+                "target": nulls[name],
+            }
             for name in COLUMN_NAMES
         },
-        metrics=_metrics(connection, facts, nulls, accounted),
+        metrics=_metrics(connection, wanted, nulls),
         seconds=round(time.monotonic() - started, 3),
     )
     connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(work)))
@@ -244,11 +248,9 @@ def _work_rows(batch: ReadBatch, facts: SourceFacts) -> list[pa.Array]:
         rejects = batch.rejects()
         reasons = pc.replace_with_mask(reasons, rejected, pa.array([r.reason for r in rejects], pa.string()))
         payloads = pc.replace_with_mask(payloads, rejected, pa.array([r.digest for r in rejects], pa.string()))
-    levels = np.zeros(rows.num_rows, dtype=np.int32)
-    for bit, name in enumerate(_LEVELS):
-        present = rows.column(name).is_valid()
-        levels |= present.to_numpy(zero_copy_only=False).astype(np.int32) << bit
-        facts.levels[name] += pc.sum(present).as_py() or 0
+    nulls = np.zeros(rows.num_rows, dtype=np.int32)
+    for bit, name in enumerate(COLUMN_NAMES):
+        nulls |= rows.column(name).is_null().to_numpy(zero_copy_only=False).astype(np.int32) << bit
     return [
         pa.array([batch.file] * rows.num_rows, pa.string()),
         pa.array(batch.row_numbers),
@@ -258,7 +260,7 @@ def _work_rows(batch: ReadBatch, facts: SourceFacts) -> list[pa.Array]:
         _kinds(batch),
         reasons,
         payloads,
-        pa.array(levels),
+        pa.array(nulls),
     ]
 
 
@@ -298,36 +300,49 @@ def _target_nulls(connection: Connection[Any]) -> dict[str, int]:
     return dict(zip(("rows", *COLUMN_NAMES), row or (), strict=True))
 
 
-def _metrics(
-    connection: Connection[Any], facts: SourceFacts, nulls: Mapping[str, int], accounted: Mapping[str, int]
-) -> list[dict[str, Any]]:
-    """The plan's table of measures, each beside the source's own number for the rows that can be in the table."""
-    expected = facts.rows - sum(accounted.values())
-    row = connection.execute(read_sql("validation_levels.sql")).fetchone() or (0, 0, 0)
-    known = connection.execute(
-        "SELECT count(*), count(*) FILTER (WHERE NOT a.is_stub), count(n.theme_l1_id) FROM news n"
-        " LEFT JOIN agencies a ON a.id = n.agency_id"
-    ).fetchone() or (0, 0, 0)
-    complete = nulls["rows"] - max((nulls[name] for name in REQUIRED_COLUMNS), default=0)
-    measures: list[tuple[str, int, int, str, bool]] = [
-        ("rows", expected, nulls["rows"], "source rows less rejects and duplicates", expected == nulls["rows"]),
-    ]
-    for name, source in zip(_LEVELS, row, strict=True):
-        target = nulls["rows"] - nulls[name]
-        measures.append((f"with {name}", source, target, "as many as the source has", source == target))
-    measures += [
-        ("theme of level 1 known", row[0], known[2], "less only by unknown codes", known[2] <= row[0]),
-        ("valid agency", expected, known[0], "100 %", known[0] == nulls["rows"]),
-        ("agency listed (no stub)", expected, known[1], "100 %; stubs await an entry in agencies.yaml", True),
-        ("required fields", expected, complete, "100 %", complete == nulls["rows"]),
+def _expected_nulls(connection: Connection[Any]) -> dict[str, int]:
+    """Count, over the rows of the source that should be in the table, the nulls of each column; "rows" for all."""
+    counts = "".join(f", count(*) FILTER (WHERE nulls & {1 << bit} > 0)" for bit in range(len(COLUMN_NAMES)))
+    row = connection.execute(read_sql("validation_nulls.sql").replace("/*counts*/", counts)).fetchone()
+    return dict(zip(("rows", *COLUMN_NAMES), row or (), strict=True))
+
+
+def _metrics(connection: Connection[Any], wanted: Mapping[str, int], found: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The plan's table of measures, each beside the source's own number for the rows that should be in the table.
+
+    Args:
+        connection: where the table is.
+        wanted: nulls of each column over those rows of the source, and "rows".
+        found: the same of the table.
+    """
+    agencies, listed, known = connection.execute(read_sql("validation_known.sql")).fetchone() or (0, 0, 0)
+    rows, table = wanted["rows"], found["rows"]
+    level_1 = rows - wanted[_LEVELS[0]]
+    complete = table - max(found[name] for name in REQUIRED_COLUMNS)
+    measures = [
+        ("rows", rows, table, "source rows less rejects and duplicates", rows == table),
+        *(
+            (
+                f"with {name}",
+                rows - wanted[name],
+                table - found[name],
+                "as many as the source",
+                wanted[name] == found[name],
+            )
+            for name in _LEVELS
+        ),
+        ("theme of level 1 known", level_1, known, "less only by codes that the tree lacks", known <= level_1),
+        ("valid agency", rows, agencies, "100 %", agencies == table),
+        ("agency listed (no stub)", rows, listed, "100 %; stubs await an entry in agencies.yaml", True),
+        ("required fields", rows, complete, "100 %", complete == table),
     ]
     return [
         {
             "name": name,
             "source": source,
-            "source_share": _share(source, expected),
+            "source_share": _share(source, rows),
             "target": target,
-            "target_share": _share(target, nulls["rows"]),
+            "target_share": _share(target, table),
             "expected": text,
             "ok": ok,
         }
