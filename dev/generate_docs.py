@@ -158,8 +158,7 @@ def _title(dag: Any) -> str:  # noqa: ANN401 - Airflow's DAG
 def _schedule(dag: Any) -> str:  # noqa: ANN401 - Airflow's DAG
     if dag.schedule is None:
         return "by hand only"
-    zone = getattr(dag.timetable, "timezone", None) or getattr(dag.timetable, "_timezone", "")
-    return f"`{dag.schedule}` {zone}".strip()
+    return f"`{getattr(dag.schedule, 'expression', dag.schedule)}` {getattr(dag.timetable, 'timezone', '')}".strip()
 
 
 def _first_tag(dag: Any) -> str:  # noqa: ANN401 - Airflow's DAG

@@ -8,10 +8,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -119,7 +120,7 @@ def test_every_task_is_tried_again_and_ends_some_time(dag: Any) -> None:
 
 def test_a_statement_ends_before_its_task(dag: Any) -> None:
     """Fault 60: the inner limit is below the outer one, or a task that was ended leaves its query running."""
-    module = sys.modules[dag.tasks[0].python_callable.__module__]
+    module = next(each for each in list(sys.modules.values()) if getattr(each, "__file__", None) == dag.fileloc)
     limit = timedelta(seconds=getattr(module, "_STATEMENT_TIMEOUT_S", 0))
     assert [task.task_id for task in dag.tasks if limit >= task.execution_timeout] == []
     if "statement_timeout_s" in Path(dag.fileloc).read_text(encoding="utf-8"):
@@ -200,10 +201,11 @@ def _by_hand_faults(dag: Any) -> list[str]:
 
 def _zone_faults(dag: Any) -> list[str]:
     """Return what is wrong with the zone of a schedule; an asset or no schedule at all needs none."""
-    if not isinstance(dag.schedule, str):
+    expression = dag.schedule if isinstance(dag.schedule, str) else getattr(dag.schedule, "expression", None)
+    if expression is None:
         return []
     zone = str(getattr(dag.timetable, "timezone", None) or dag.timezone)
-    return [] if "/" in zone else [f"{dag.schedule!r} is in {zone}: name a place, such as America/Sao_Paulo"]
+    return [] if "/" in zone else [f"{expression!r} is in {zone}: name a place, such as America/Sao_Paulo"]
 
 
 def _parsing_faults(seen: dict[str, Any]) -> list[str]:
@@ -231,6 +233,10 @@ def test_a_rule_for_hand_started_dags_can_be_broken(
 
 
 @pytest.mark.parametrize(("zone", "faults"), [("America/Sao_Paulo", 0), ("UTC", 1)])
-def test_a_schedule_without_a_place_is_found(zone: str, faults: int) -> None:
-    dag = SimpleNamespace(schedule="0 6 * * *", timetable=SimpleNamespace(), timezone=zone)
+@pytest.mark.parametrize("timetable", [True, False])
+def test_a_schedule_without_a_place_is_found(timetable: bool, zone: str, faults: int) -> None:
+    from airflow.sdk import DAG, CronTriggerTimetable
+
+    schedule = CronTriggerTimetable("0 6 * * *", timezone=zone) if timetable else "0 6 * * *"
+    dag = DAG("some_dag", schedule=schedule, start_date=datetime(2026, 1, 1, tzinfo=ZoneInfo(zone)))
     assert len(_zone_faults(dag)) == faults

@@ -21,8 +21,7 @@ from tests.support.command_line import Command, CommandLine
 from tests.support.migrations import Migrations
 from tests.support.sources import Row, article, articles, newer, write_source
 from tests.support.stores import Store
-
-_WAIT_S = 60
+from tests.support.waiting import WAIT_S, blocked, holding, wait_until
 
 
 def _mixed_rows() -> tuple[list[Row], list[Row]]:
@@ -94,31 +93,6 @@ class TestAgain:
         assert all(item["valid"] for item in store.definitions())
 
 
-@contextmanager
-def _holding(store: Store, statement: str) -> Iterator[psycopg.Connection[Any]]:
-    """Somebody else's transaction that holds a lock."""
-    with psycopg.connect(store.url) as connection:
-        connection.execute(statement)  # type: ignore[arg-type]
-        yield connection
-        connection.rollback()
-
-
-def _wait(condition: Any, what: str) -> None:  # noqa: ANN401
-    deadline = time.monotonic() + _WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"in {_WAIT_S} s: {what}"
-        time.sleep(0.05)
-
-
-def _blocked(store: Store, purpose: str) -> int:
-    count: int = store.value(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        " AND application_name = %s",
-        f"govbr {purpose}",
-    )
-    return count
-
-
 class TestTwoAtATime:
     def test_the_second_is_refused_while_the_first_is_at_work(
         self, migrations: Migrations, store: Store, command: Command
@@ -126,16 +100,16 @@ class TestTwoAtATime:
         migrations.write(*_mixed_rows())
         first: list[Any] = []
         # The first waits where it writes the stub agency, its plan half made.
-        with _holding(store, "LOCK TABLE agencies IN SHARE ROW EXCLUSIVE MODE"):
+        with holding(store, "LOCK TABLE agencies IN SHARE ROW EXCLUSIVE MODE"):
             worker = threading.Thread(target=lambda: first.append(migrations.run(max_reject_rate=0.1)))
             worker.start()
-            _wait(lambda: _blocked(store, "migrate"), "the first migration did not get to wait")
+            wait_until(lambda: blocked(store, "migrate"), "the first migration did not get to wait")
             ran = command("migrate", "--source", str(migrations.folder))
         assert ran.status == 2
         assert ran.result["error"] == "another migration is at work on this database"
         assert "wait for it" in ran.result["hint"]
         assert (ran.result["kind"], ran.result["retryable"]) == ("BusyError", True)
-        worker.join(_WAIT_S)
+        worker.join(WAIT_S)
         assert first[0].account.loaded == 57
         assert first[0].validation.passed
         assert store.value("SELECT count(*) FROM load_runs") == 1
@@ -157,7 +131,7 @@ class TestTwoAtATime:
     ) -> None:
         monkeypatch.setattr("data_platform.jobs.migration.indexes._LOCK_TIMEOUT", "200ms")
         migrations.write(articles(20))
-        with _holding(store, "SELECT count(*) FROM news"), pytest.raises(BusyError) as caught:
+        with holding(store, "SELECT count(*) FROM news"), pytest.raises(BusyError) as caught:
             migrations.run()
         assert caught.value.retryable
         assert caught.value.hint
@@ -177,12 +151,12 @@ def _building(migrations: Migrations, store: Store) -> Iterator[None]:
             failed.append(error)
 
     worker = threading.Thread(target=run)
-    with _holding(store, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ") as other:
+    with holding(store, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ") as other:
         other.execute("SELECT count(*) FROM consumer_positions")
         worker.start()
-        _wait(lambda: _index_builds(store) or failed, "the migration did not get to its indexes")
+        wait_until(lambda: _index_builds(store) or failed, "the migration did not get to its indexes")
         yield
-    worker.join(_WAIT_S)
+    worker.join(WAIT_S)
     assert not failed, failed
 
 
@@ -272,18 +246,18 @@ class TestOrphans:
         self, migrations: Migrations, store: Store, commands: CommandLine
     ) -> None:
         migrations.write(*(articles(20, first=20 * n) for n in range(8)))
-        with _holding(store, "LOCK TABLE load_doubles IN ACCESS EXCLUSIVE MODE") as lock:
+        with holding(store, "LOCK TABLE load_doubles IN ACCESS EXCLUSIVE MODE") as lock:
             lock.rollback()
             process = commands.start("migrate", "--source", str(migrations.folder), "--parallel", "2")
             try:
-                _wait(lambda: store.query("SELECT 1 FROM load_runs WHERE status = 'loading'"), "it was not planned")
+                wait_until(lambda: store.query("SELECT 1 FROM load_runs WHERE status = 'loading'"), "it was not planned")
                 lock.execute("LOCK TABLE load_doubles IN ACCESS EXCLUSIVE MODE")
-                _wait(lambda: _blocked(store, "load") > 0, "no worker got to wait")
+                wait_until(lambda: blocked(store, "load"), "no worker got to wait")
                 workers = psutil.Process(process.pid).children(recursive=True)
                 assert workers
             finally:
                 os.kill(process.pid, signal.SIGKILL)
-                process.communicate(timeout=_WAIT_S)
+                process.communicate(timeout=WAIT_S)
             lock.rollback()
         _, alive = psutil.wait_procs(workers, timeout=20)
         for worker in alive:
