@@ -174,13 +174,23 @@ class EmbeddedPostgres:
     # What runs
 
     def _running(self) -> psutil.Process | None:
-        """Return the process of this cluster's server if it runs and is no longer starting."""
-        process = self._postmaster()
-        if process is None:
-            return None
-        if not _wait_until(self._is_ready, _START_SECONDS):
-            raise EmbeddedPostgresError(f"a server on {self.data_dir} runs but does not get ready{self._log_end()}")
-        return process
+        """Return the process of this cluster's server if it serves; one that starts or ends is waited for."""
+        deadline = time.monotonic() + _START_SECONDS
+        while (process := self._postmaster()) is not None:
+            if self._is_ready() and self._accepts():
+                return process
+            if time.monotonic() > deadline:
+                raise EmbeddedPostgresError(f"a server on {self.data_dir} runs but does not get ready{self._log_end()}")
+            time.sleep(0.02)
+        return None
+
+    def _accepts(self) -> bool:
+        # A process that was killed this moment still shows, and its files still say that it is ready.
+        try:
+            psycopg.connect(self.url(), connect_timeout=10).close()
+        except (psycopg.OperationalError, EmbeddedPostgresError):
+            return False
+        return True
 
     def _postmaster(self) -> psutil.Process | None:
         lines = self._postmaster_lines()

@@ -215,9 +215,9 @@ _CALLING = (
 
 
 def _command_line() -> str:
-    from data_platform.cli import _parser
+    from data_platform.cli import make_parser
 
-    parser = _parser()
+    parser = make_parser()
     choices: dict[str, argparse.ArgumentParser] = {}
     for action in parser._actions:  # noqa: SLF001 - argparse tells nobody what was added to it
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - the same

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from govbr.runtime import reports_uri
+
 __all__ = ["make_app"]
 
 _NAME = re.compile(r"^migration-\d+-\d{8}-\d{6}\.html$")
@@ -18,14 +20,12 @@ def make_app() -> Any:  # noqa: ANN401 - FastAPI, whose import is slow
     from fastapi import Depends, FastAPI, HTTPException
     from fastapi.responses import HTMLResponse
 
-    from data_platform.settings import Settings
-
     app = FastAPI(title="govbr", docs_url=None, redoc_url=None, openapi_url=None)
 
     def report(name: str) -> HTMLResponse:
         if not _NAME.match(name):
             raise HTTPException(404, "no report has such a name")
-        filesystem, folder = fsspec.core.url_to_fs(Settings.from_environment().reports_uri)
+        filesystem, folder = fsspec.core.url_to_fs(reports_uri())
         try:
             with filesystem.open(str(Path(folder) / name), "rb") as page:
                 content = page.read()

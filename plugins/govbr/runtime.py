@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from data_platform.settings import Settings
 
-__all__ = ["airflow_errors", "task_settings"]
+__all__ = ["airflow_errors", "reports_uri", "task_settings"]
+
+_LOG = logging.getLogger(__name__)
 
 #: Connections that, where they exist, win over the environment (DESIGN §4).
 POSTGRES_CONNECTION = "govbrnews_postgres"
@@ -27,7 +31,8 @@ def task_settings(*, statement_timeout_s: int = 0) -> Settings:
     """
     from data_platform.settings import Settings, normalise_database_url
 
-    settings = replace(Settings.from_environment(), statement_timeout_s=statement_timeout_s)
+    settings = Settings.from_environment()
+    settings = replace(settings, statement_timeout_s=statement_timeout_s, reports_uri=reports_uri())
     if postgres := _connection(os.environ.get("GOVBRNEWS_POSTGRES_CONN_ID", "").strip() or POSTGRES_CONNECTION):
         settings = replace(settings, database_url=normalise_database_url(_without_extra(postgres.get_uri())))
     if hub := _connection(HUGGINGFACE_CONNECTION):
@@ -35,6 +40,19 @@ def task_settings(*, statement_timeout_s: int = 0) -> Settings:
         endpoint = (hub.host or "").strip()
         settings = replace(settings, hf_token=token or settings.hf_token, hf_endpoint=endpoint or settings.hf_endpoint)
     return settings
+
+
+def reports_uri() -> str:
+    """Return where reports are written and served from: REPORTS_URI, else a folder of this Airflow's home.
+
+    A worker's own disk is no good where the web server is another machine, as on Composer: the log says so.
+    """
+    if chosen := os.environ.get("REPORTS_URI", "").strip():
+        return chosen
+    _LOG.warning(
+        "REPORTS_URI is not set: reports stay on this machine; set it to a bucket, e.g. gs://BUCKET/data/reports"
+    )
+    return str(Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "reports")
 
 
 @contextmanager

@@ -165,6 +165,5 @@ def test_one_that_cannot_start_says_why(folder: Path) -> None:
 
 def test_the_pools_file_is_one_that_airflow_imports() -> None:
     pools = json.loads((ROOT / "dev" / "airflow" / "pools.json").read_text())
-    assert pools["postgres_load"]["slots"] == 4
     assert all(set(pool) <= {"slots", "description", "include_deferred"} for pool in pools.values())
     assert os.access(ROOT / "dev" / "airflow" / "pools.json", os.R_OK)

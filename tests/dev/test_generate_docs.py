@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from data_platform.cli import _parser
+from data_platform.cli import make_parser
 from data_platform.models.columns import COLUMN_NAMES
 from dev import generate_docs
 
@@ -37,7 +37,7 @@ def test_what_has_to_be_in_them_is(texts: Mapping[str, str]) -> None:
 
 
 def test_no_command_is_left_out(texts: Mapping[str, str]) -> None:
-    listed = re.findall(r"^    (\S+)", _parser().format_help(), flags=re.MULTILINE)
+    listed = re.findall(r"^    (\S+)", make_parser().format_help(), flags=re.MULTILINE)
     assert "migrate" in listed
     assert [line[3:] for line in texts["command-line.md"].splitlines() if line.startswith("## ")] == listed
 

@@ -87,22 +87,29 @@ def article(number: int, **cells: Any) -> Row:  # noqa: ANN401 - a cell is of an
     """
     agency = AGENCIES[number % len(AGENCIES)].key
     classified = number % 3 == 0
-    row: Row = dict.fromkeys(COLUMN_NAMES) | {
-        "unique_id": hashlib.md5(f"article {number}".encode(), usedforsecurity=False).hexdigest(),
-        "agency": agency,
-        "published_at": datetime(2024, 3, 1, tzinfo=BRASILIA) + timedelta(days=number),
-        "updated_datetime": datetime(2025, 11, 20, 9, 30, tzinfo=BRASILIA) if number % 5 == 0 else None,
-        "extracted_at": datetime(2025, 9, 1, 12) + timedelta(seconds=number, microseconds=7),  # noqa: DTZ001 - as published
-        "title": f"Notícia {number}: ação no município",
-        "subtitle": f"Linha fina {number}" if classified else None,
-        "url": f"https://www.gov.br/{agency}/pt-br/noticias/noticia-{number}",
-        "content": f"Texto da notícia {number}, com acentuação, “aspas” e emoji 🛰.\n\n" * 4,
-        "image": f"https://www.gov.br/{agency}/imagem-{number}.jpg",
-        "category": "Notícias",
-        "tags": [f"tag {number}", "ciência", "orçamento"][: number % 4],
-        "summary": f"Resumo {number}" if classified else None,
-    }
-    row |= theme_codes(("01.01.01", "01.01.02", "05.02")[number // 3 % 3]) if classified else theme_text(("05", "20")[number % 2])
+    row: Row = (
+        dict.fromkeys(COLUMN_NAMES)
+        | {
+            "unique_id": hashlib.md5(f"article {number}".encode(), usedforsecurity=False).hexdigest(),
+            "agency": agency,
+            "published_at": datetime(2024, 3, 1, tzinfo=BRASILIA) + timedelta(days=number),
+            "updated_datetime": datetime(2025, 11, 20, 9, 30, tzinfo=BRASILIA) if number % 5 == 0 else None,
+            "extracted_at": datetime(2025, 9, 1, 12) + timedelta(seconds=number, microseconds=7),  # noqa: DTZ001 - as published
+            "title": f"Notícia {number}: ação no município",
+            "subtitle": f"Linha fina {number}" if classified else None,
+            "url": f"https://www.gov.br/{agency}/pt-br/noticias/noticia-{number}",
+            "content": f"Texto da notícia {number}, com acentuação, “aspas” e emoji 🛰.\n\n" * 4,
+            "image": f"https://www.gov.br/{agency}/imagem-{number}.jpg",
+            "category": "Notícias",
+            "tags": [f"tag {number}", "ciência", "orçamento"][: number % 4],
+            "summary": f"Resumo {number}" if classified else None,
+        }
+    )
+    row |= (
+        theme_codes(("01.01.01", "01.01.02", "05.02")[number // 3 % 3])
+        if classified
+        else theme_text(("05", "20")[number % 2])
+    )
     unknown = set(cells) - set(COLUMN_NAMES)
     if unknown:
         raise KeyError(f"not columns of the dataset: {sorted(unknown)}")
@@ -122,7 +129,8 @@ def newer(row: Row, *, hours: float = 24, **cells: Any) -> Row:  # noqa: ANN401 
 def expected(row: Row) -> Row:
     """Return a row as a query on `news_published` gives it back: every instant in UTC."""
     return {
-        name: value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value for name, value in row.items()
+        name: value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value
+        for name, value in row.items()
     }
 
 
@@ -152,7 +160,9 @@ def write_source(
     return folder
 
 
-def write_rows(path: Path, rows: Iterable[Row], *, row_group_rows: int = 16, schema: pa.Schema = PUBLISHED_SCHEMA) -> Path:
+def write_rows(
+    path: Path, rows: Iterable[Row], *, row_group_rows: int = 16, schema: pa.Schema = PUBLISHED_SCHEMA
+) -> Path:
     """Write one parquet file."""
     table = pa.Table.from_pylist(list(rows), schema=schema)
     pq.write_table(table, path, row_group_size=row_group_rows, compression="snappy")

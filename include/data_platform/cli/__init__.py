@@ -15,7 +15,7 @@ from data_platform.cli.console import Console
 from data_platform.errors import DataPlatformError, TransientError
 from data_platform.settings import Settings
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 ATTENTION = 1
 COULD_NOT_RUN = 2
@@ -23,7 +23,7 @@ COULD_NOT_RUN = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
-    parsed = _parser().parse_args(arguments)
+    parsed = make_parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
     console = Console(as_json=parsed.json)
     try:
@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return ATTENTION if outcome else 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--database-url", metavar="URL", help="PostgreSQL address (default: DATABASE_URL)")
     common.add_argument("--json", action="store_true", help="print one JSON object and nothing else on standard output")

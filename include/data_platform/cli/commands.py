@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ FINISHED_WITH_ATTENTION = (IntegrityError,)
 
 #: Characters of a differing cell that a line shows; the report shows more.
 _LONGEST_CELL = 80
+#: Kinds that a line of counts names; the report and --json name all.
+_MOST_COUNTED = 10
 
 Command = Callable[[argparse.Namespace, Settings, Console], bool]
 
@@ -69,8 +71,8 @@ def add_all(commands: Any, common: argparse.ArgumentParser) -> None:  # noqa: AN
         "--parallel", type=int, default=2, metavar="N", help="processes that read the source (default 2)"
     )
     command = add("rejects", rejects, "show the rows that could not be stored")
-    command.add_argument("action", choices=["list"])
-    command.add_argument("--limit", type=int, default=50, metavar="N")
+    command.add_argument("action", choices=["list"], help="list: the open ones, by reason and one by one")
+    command.add_argument("--limit", type=int, default=50, metavar="N", help="rows shown one by one (default 50)")
     add("status", status, "show schema, rows, runs and open rejects")
 
 
@@ -147,10 +149,10 @@ def rejects(arguments: argparse.Namespace, settings: Settings, console: Console)
     """List open rejects."""
     from psycopg.rows import dict_row
 
-    from data_platform.managers.database import connect, translate_errors
+    from data_platform.managers.database import connect
     from data_platform.queries import read_sql
 
-    with translate_errors(), connect(settings.require_database(), purpose="rejects") as connection:
+    with _ready(settings), connect(settings.require_database(), purpose="rejects") as connection:
         cursor = connection.cursor(row_factory=dict_row)
         by_reason = cursor.execute(
             "SELECT reason, field, count(*) AS rows FROM rejects WHERE status = 'open' GROUP BY 1, 2 ORDER BY 3 DESC, 1"
@@ -238,7 +240,7 @@ def _migration_lines(outcome: Outcome) -> list[str]:
         ("agencies without an entry", account.stub_agencies),
     ):
         if counts:
-            lines.append(f"  {title}: " + ", ".join(f"{name} {rows:,}" for name, rows in counts.items()))
+            lines.append(f"  {title}: {_counted(counts)}")
     if account.vanished:
         lines.append(f"  {account.vanished:,} rows of news are no longer in the source; they stay")
     if outcome.validation is not None:
@@ -247,6 +249,12 @@ def _migration_lines(outcome: Outcome) -> list[str]:
     lines.append(f"  {outcome.seconds['total']:.1f} s ({stages}), at most {outcome.peak_rss_mb:.0f} MB a process")
     lines.append(f"  report: {outcome.report}")
     return lines
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    shown = ", ".join(f"{name} {rows:,}" for name, rows in list(counts.items())[:_MOST_COUNTED])
+    left = len(counts) - _MOST_COUNTED
+    return f"{shown} and {left} more kinds" if left > 0 else shown
 
 
 def _validation_lines(result: ValidationResult) -> list[str]:

@@ -20,7 +20,17 @@ def _uid(number: int) -> str:
 
 def _counts(account: Account) -> dict[str, int]:
     """Return what is not zero of what happened to rows."""
-    names = ("read", "loaded", "updated", "already_present", "kept_newer", "duplicates", "rejected", "vanished", "remarked")
+    names = (
+        "read",
+        "loaded",
+        "updated",
+        "already_present",
+        "kept_newer",
+        "duplicates",
+        "rejected",
+        "vanished",
+        "remarked",
+    )
     return {name: count for name in names if (count := getattr(account, name))}
 
 
@@ -85,7 +95,9 @@ class TestUntouchedRows:
         assert outcome.validation is not None
         assert outcome.validation.passed
 
-    def test_the_source_is_followed_even_back_in_time_and_to_nothing(self, migrations: Migrations, store: Store) -> None:
+    def test_the_source_is_followed_even_back_in_time_and_to_nothing(
+        self, migrations: Migrations, store: Store
+    ) -> None:
         rows = articles(4)
         migrations.bring(rows, validate=False)
         rows[3] = newer(rows[3], hours=-48, summary=None, subtitle=None, **NO_THEME)
@@ -242,7 +254,11 @@ class TestRowsThatOthersWrote:
         )
         rows = [*articles(2), article(9)]
         made = store.published()[_uid(9)]
-        assert _counts(migrations.bring(rows, validate=False).account) == {"read": 3, "updated": 1, "already_present": 2}
+        assert _counts(migrations.bring(rows, validate=False).account) == {
+            "read": 3,
+            "updated": 1,
+            "already_present": 2,
+        }
         # article(9) is extracted earlier: its text waits, but its theme and summary are more than ours has.
         themes = {name: article(9)[name] for name in (*NO_THEME, "summary")}
         assert store.published()[_uid(9)] == made | themes
@@ -308,7 +324,9 @@ class TestOneArticleUnderSeveralIds:
         assert self.marks(store) == {_uid(50): _uid(2)}
         assert store.published()[_uid(50)] == expected(_same_article(50, 2))
 
-    def test_a_double_that_was_extracted_earlier_becomes_the_primary(self, migrations: Migrations, store: Store) -> None:
+    def test_a_double_that_was_extracted_earlier_becomes_the_primary(
+        self, migrations: Migrations, store: Store
+    ) -> None:
         rows = [*articles(4), _same_article(50, 2)]
         migrations.bring(rows, validate=False)
         assert self.marks(store) == {_uid(50): _uid(2)}
@@ -344,7 +362,9 @@ class TestOneArticleUnderSeveralIds:
         assert self.marks(store) == {}
 
     def test_rows_without_an_address_are_articles_of_their_own(self, migrations: Migrations, store: Store) -> None:
-        migrations.bring([article(n, url=url) for n, url in enumerate([None, None, "No URL", "", "ftp://x", "ftp://x"])])
+        migrations.bring(
+            [article(n, url=url) for n, url in enumerate([None, None, "No URL", "", "ftp://x", "ftp://x"])]
+        )
         assert self.marks(store) == {}
 
     def test_a_row_that_moves_to_an_article_becomes_its_double(self, migrations: Migrations, store: Store) -> None:
@@ -410,9 +430,7 @@ class TestOneArticleUnderSeveralIds:
         """A row that is newer here stays at its address, so the source's other address makes it no double."""
         rows = articles(6)
         migrations.bring(rows, validate=False)
-        store.execute(
-            f"UPDATE news SET title = 'Daqui', extracted_at = '2025-12-24Z' WHERE unique_id = '{_uid(5)}'"
-        )
+        store.execute(f"UPDATE news SET title = 'Daqui', extracted_at = '2025-12-24Z' WHERE unique_id = '{_uid(5)}'")
         versions = store.versions()
         rows[5] = newer(rows[5], url=rows[2]["url"])
         outcome = migrations.bring(rows, validate=False)

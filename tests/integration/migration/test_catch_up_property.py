@@ -25,7 +25,12 @@ from tests.support.stores import Store
 
 _FIRST = datetime(2025, 1, 1)  # noqa: DTZ001 - as published
 _SCRAPER = ("title", "url")
-_THEMES = {"none": NO_THEME, "text": theme_text("05"), "codes": theme_codes("01.01.01"), "beside": theme_text("20") | {"theme_1_level_1_code": "77"}}
+_THEMES = {
+    "none": NO_THEME,
+    "text": theme_text("05"),
+    "codes": theme_codes("01.01.01"),
+    "beside": theme_text("20") | {"theme_1_level_1_code": "77"},
+}
 _NUMBERS = st.integers(0, 5)
 _HOURS = st.one_of(st.integers(0, 5), st.none())
 _URLS = st.sampled_from(["a", "b", "a/", "c", None])
@@ -164,9 +169,16 @@ class Model:
             changes = f"title = '{edit.title}', extracted_at = '{row['extracted_at']}Z'"
         else:
             row |= theme_codes("05.02") | {"summary": edit.summary}
-            changes = f"summary = '{edit.summary}', theme_form = 'codes', theme_cells = NULL, theme_l3_id = NULL, " + ", ".join(
-                f"{column} = (SELECT id FROM themes WHERE code = '{code}')"
-                for column, code in (("theme_l1_id", "05"), ("theme_l2_id", "05.02"), ("most_specific_theme_id", "05.02"))
+            changes = (
+                f"summary = '{edit.summary}', theme_form = 'codes', theme_cells = NULL, theme_l3_id = NULL, "
+                + ", ".join(
+                    f"{column} = (SELECT id FROM themes WHERE code = '{code}')"
+                    for column, code in (
+                        ("theme_l1_id", "05"),
+                        ("theme_l2_id", "05.02"),
+                        ("most_specific_theme_id", "05.02"),
+                    )
+                )
             )
         if row != before:
             self.touched.add(uid)
@@ -187,7 +199,11 @@ class Model:
     def _make(self, uid: str, edit: Make) -> str | None:
         if uid in self.rows:
             return None
-        row = _row(edit.number, 2, edit.url, "Feito aqui", "none", None) | {"content": None, "image": None, "category": None}
+        row = _row(edit.number, 2, edit.url, "Feito aqui", "none", None) | {
+            "content": None,
+            "image": None,
+            "category": None,
+        }
         row |= {"subtitle": None, "tags": None, "updated_datetime": None}
         self.rows[uid] = row
         self.touched.add(uid)
@@ -226,7 +242,10 @@ def _play(make_store: Callable[[], Store], history: list[tuple[list[Row], int, l
         for source, cut, edits in history:
             migrations.write(source[:cut], source[cut:])
             account = migrations.run(validate=False).account
-            told = {name: getattr(account, name) for name in ("read", "loaded", "updated", "already_present", "duplicates", "vanished")}
+            told = {
+                name: getattr(account, name)
+                for name in ("read", "loaded", "updated", "already_present", "duplicates", "vanished")
+            }
             assert +Counter(told) == model.catch_up(source)
             _check(store, model)
             for edit in edits:

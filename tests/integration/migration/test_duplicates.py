@@ -37,7 +37,7 @@ def _check(store: Store, winner: Row, losers: list[Row]) -> None:
     rejects = {reject["payload_digest"]: reject for reject in store.rejects()}
     assert sorted((reject["payload"] for reject in rejects.values()), key=str) == sorted(map(_payload, losers), key=str)
     for reject in rejects.values():
-        assert (reject["reason"], reject["field"], reject["status"]) == ("superseded", "unique_id", "open")
+        assert (reject["reason"], reject["field"], reject["status"]) == ("superseded", "unique_id", "discarded")
         assert reject["unique_id"] == winner["unique_id"]
 
 
@@ -123,7 +123,13 @@ def test_a_duplicate_may_be_a_double_too(migrations: Migrations, store: Store) -
 
 def test_the_payload_is_the_row_as_it_came(migrations: Migrations, store: Store) -> None:
     """A reject can be replayed only if nothing of it was cleaned away."""
-    came = _OLD | {"category": "No Category", "subtitle": "", "summary": "None", "content": "a\x00b", "tags": ["x", "y"]}
+    came = _OLD | {
+        "category": "No Category",
+        "subtitle": "",
+        "summary": "None",
+        "content": "a\x00b",
+        "tags": ["x", "y"],
+    }
     migrations.bring([*_OTHERS, came], [_NEW], validate=False)
     reject = store.query("SELECT payload::text AS payload, payload_digest, file, row_no FROM rejects")[0]
     assert json.loads(reject["payload"]) == _payload(came)

@@ -69,9 +69,7 @@ Undisturbed = Callable[[Scene], Ends]
 
 
 @pytest.fixture
-def undisturbed(
-    make_store: Callable[[], Store], tmp_path_factory: pytest.TempPathFactory
-) -> Undisturbed:
+def undisturbed(make_store: Callable[[], Store], tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """A function that says how a scene ends if nobody interrupts it; each is run once."""
 
     def run(scene: Scene) -> Ends:

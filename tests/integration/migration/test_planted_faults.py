@@ -59,7 +59,10 @@ _DAMAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("published_at = published_at - interval '1 hour'", ("published_at",)),
     ("updated_datetime = coalesce(updated_datetime, '2025-11-20Z') + interval '1 day'", ("updated_datetime",)),
     ("theme_l1_id = (SELECT id FROM themes WHERE code = '01')", ("theme_1_level_1",)),
-    ("theme_l3_id = (SELECT id FROM themes WHERE code = '05.02.03')", ("theme_1_level_3_code", "theme_1_level_3_label")),
+    (
+        "theme_l3_id = (SELECT id FROM themes WHERE code = '05.02.03')",
+        ("theme_1_level_3_code", "theme_1_level_3_label"),
+    ),
     (
         "most_specific_theme_id = (SELECT id FROM themes WHERE code = '20')",
         ("most_specific_theme_code", "most_specific_theme_label"),
@@ -83,7 +86,9 @@ def test_every_damaged_cell_is_named_and_no_other(migrations: Migrations, store:
     rows = []
     for number, (damage, _) in enumerate(_DAMAGES):
         themed = theme_codes("01.01") if damage.startswith("most") else themes.get(damage.split(" ")[0], {})
-        rows.append(article(number, agency="mre", tags=["um", "dois"], summary="Resumo", subtitle=f"S {number}", **themed))
+        rows.append(
+            article(number, agency="mre", tags=["um", "dois"], summary="Resumo", subtitle=f"S {number}", **themed)
+        )
     migrations.bring(rows, articles(9, first=50), validate=False)
     for row, (damage, _) in zip(rows, _DAMAGES, strict=True):
         statement = f"UPDATE news SET {damage} WHERE unique_id = '{row['unique_id']}'"
@@ -135,9 +140,7 @@ def test_a_renamed_row_is_lost_on_one_side_and_extra_on_the_other(
     assert _differences(result) == {(_uid(3), "(whole row)"): ("present", "missing")}
 
 
-def test_rows_that_swapped_all_but_their_ids_are_named(
-    loaded: list[Row], migrations: Migrations, store: Store
-) -> None:
+def test_rows_that_swapped_all_but_their_ids_are_named(loaded: list[Row], migrations: Migrations, store: Store) -> None:
     store.execute(
         f"UPDATE news SET unique_id = 'x' WHERE unique_id = '{_uid(3)}'",
         f"UPDATE news SET unique_id = '{_uid(3)}' WHERE unique_id = '{_uid(6)}'",

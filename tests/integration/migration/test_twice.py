@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
-import psycopg
 import pytest
 
 from data_platform.cli import main
-from data_platform.errors import BusyError
+from data_platform.errors import BusyError, StoreError
 from tests.support.command_line import Command, CommandLine
 from tests.support.migrations import Migrations
 from tests.support.sources import Row, article, articles, newer, write_source
@@ -193,7 +191,9 @@ class TestUnfinished:
         assert store.definitions() == fresh
         statuses = store.query("SELECT status FROM load_runs ORDER BY id")
         assert [row["status"] for row in statuses] == ["abandoned", "done"]
-        assert store.query("SELECT 1 FROM load_runs, jsonb_array_elements(deferred) i WHERE i ->> 'state' <> 'on'") == []
+        assert (
+            store.query("SELECT 1 FROM load_runs, jsonb_array_elements(deferred) i WHERE i ->> 'state' <> 'on'") == []
+        )
 
     @pytest.mark.parametrize("point", ["index.before_one:4", "index.after_one:4", "constraint.after_one:2"])
     def test_giving_up_that_is_stopped_can_be_done_again(
@@ -226,7 +226,7 @@ class TestUnfinished:
         with migrations.interrupted("load.before_commit:2"):
             migrations.run()
         migrations.write(articles(20), articles(21, first=20))
-        with pytest.raises(BusyError, match="is unfinished"):
+        with pytest.raises(StoreError, match="is unfinished"):
             migrations.run()
         assert migrations.run(resume=False).account.loaded == 21
 
@@ -250,7 +250,9 @@ class TestOrphans:
             lock.rollback()
             process = commands.start("migrate", "--source", str(migrations.folder), "--parallel", "2")
             try:
-                wait_until(lambda: store.query("SELECT 1 FROM load_runs WHERE status = 'loading'"), "it was not planned")
+                wait_until(
+                    lambda: store.query("SELECT 1 FROM load_runs WHERE status = 'loading'"), "it was not planned"
+                )
                 lock.execute("LOCK TABLE load_doubles IN ACCESS EXCLUSIVE MODE")
                 wait_until(lambda: blocked(store, "load"), "no worker got to wait")
                 workers = psutil.Process(process.pid).children(recursive=True)

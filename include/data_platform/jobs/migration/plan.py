@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 from psycopg import Connection
 
-from data_platform.errors import BusyError, IntegrityError
+from data_platform.errors import IntegrityError, StoreError
 from data_platform.failpoints import failpoint
 from data_platform.jobs.migration import indexes
 from data_platform.jobs.migration.records import (
@@ -86,6 +86,9 @@ def plan_run(
 ) -> Run:
     """Plan a migration and store the plan, or return the unfinished run of the same source.
 
+    An unfinished run goes on with the commit it was planned for, wherever the Hub's head is now; the next run is the
+    catch-up.
+
     Args:
         connection: a connection that commits by itself no statement.
         source: the open source; its revision is what the run is pinned to.
@@ -93,7 +96,7 @@ def plan_run(
         on_progress: called with the number of rows whose keys were read.
 
     Raises:
-        BusyError: a run of another source or with other options is unfinished, and `resume` asks to keep it.
+        StoreError: a run of another source, or a dry run where this is none, is unfinished, and `resume` keeps it.
         IntegrityError: more rows would be rejected than allowed; nothing was written to news.
     """
     unfinished = find_unfinished(connection)
@@ -103,7 +106,7 @@ def plan_run(
         if _is_same(unfinished, source, options):
             return unfinished
         if options.resume:
-            raise BusyError(
+            raise StoreError(
                 f"migration run {unfinished.id} of {unfinished.snapshot.source!r} is unfinished"
                 f" (dry run: {unfinished.dry_run}, begun by {unfinished.started_by})",
                 hint="finish it with the same source and options, or give it up with --no-resume",
@@ -133,12 +136,10 @@ def plan_run(
 
 
 def _is_same(run: Run, source: Source, options: MigrationOptions) -> bool:
-    return (
-        options.resume
-        and run.snapshot.source == source.snapshot.source
-        and run.snapshot.revision == source.snapshot.revision
-        and run.dry_run == options.dry_run
-    )
+    """Whether a run is of the same data; the Hub keeps the planned commit, a folder holds only what it holds now."""
+    unchanged = run.snapshot.kind == "hub" or run.snapshot.revision == source.snapshot.revision
+    asked = options.resume and run.dry_run == options.dry_run
+    return asked and unchanged and run.snapshot.source == source.snapshot.source
 
 
 def _give_up(connection: Connection[Any], run: Run, why: str) -> None:
