@@ -20,7 +20,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -41,6 +41,7 @@ from dev.postgres_binaries import (
     system_postgres_bin,
     usable_bin_dir,
 )
+from dev.processes import is_over, wait_until, working_in
 from dev.state import LocalStackError, exclusive, free_port, make_folder, state_path
 
 __all__ = ["DURABILITY_OFF", "EmbeddedPostgres", "EmbeddedPostgresError", "system_postgres_bin"]
@@ -130,9 +131,9 @@ class EmbeddedPostgres:
             if (process := self._running()) is not None:
                 socket_dir = Path(self._postmaster_line("socket"))
                 process.send_signal(signal.SIGINT)  # PostgreSQL's "fast" shutdown
-                if not _wait_until(lambda: _is_over(process), _STOP_SECONDS):
+                if not wait_until(lambda: is_over(process), _STOP_SECONDS):
                     process.send_signal(signal.SIGQUIT)  # "immediate": as a crash, recovered from at the next start
-                    _wait_until(lambda: _is_over(process), _STOP_SECONDS)
+                    wait_until(lambda: is_over(process), _STOP_SECONDS)
                 if socket_dir != self.data_dir:
                     shutil.rmtree(socket_dir, ignore_errors=True)
             self._let_go()
@@ -203,7 +204,7 @@ class EmbeddedPostgres:
             is_ours = process.name() == "postgres" and Path(process.cwd()).samefile(self.data_dir)
         except (psutil.NoSuchProcess, psutil.AccessDenied, FileNotFoundError):
             return None
-        return process if is_ours and not _is_over(process) else None
+        return process if is_ours and not is_over(process) else None
 
     def _postmaster_lines(self) -> list[str]:
         try:
@@ -231,7 +232,7 @@ class EmbeddedPostgres:
         pid_file = self.data_dir / "postmaster.pid"
         if not pid_file.exists():
             return
-        if not _wait_until(lambda: not _processes_inside(self.data_dir), _STOP_SECONDS):
+        if not wait_until(lambda: not working_in(self.data_dir, name="postgres"), _STOP_SECONDS):
             raise EmbeddedPostgresError(f"processes of a killed server still work on {self.data_dir}; end them first")
         pid_file.unlink(missing_ok=True)
 
@@ -332,7 +333,7 @@ class EmbeddedPostgres:
                     **self._account.popen,
                 )
         exit_status = self._handle.poll
-        _wait_until(lambda: self._is_ready() or exit_status() is not None, _START_SECONDS)
+        wait_until(lambda: self._is_ready() or exit_status() is not None, _START_SECONDS)
         if exit_status() is None and self._is_ready():
             return True
         self._let_go()
@@ -384,32 +385,6 @@ def _plain(dbname: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", dbname):
         raise EmbeddedPostgresError(f"{dbname!r} is no name for a database here: letters, digits, _ and - only")
     return dbname
-
-
-def _processes_inside(folder: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter(["name"]):
-        if process.info["name"] == "postgres":
-            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied, FileNotFoundError):
-                if Path(process.cwd()).samefile(folder):
-                    found.append(process)
-    return found
-
-
-def _is_over(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
-
-
-def _wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from data_platform import __version__
-from data_platform.jobs.migration import report
+from data_platform.jobs.migration import report_model as report
 from data_platform.jobs.migration.account import Account
 from data_platform.jobs.migration.records import Run, Segment
 from data_platform.jobs.migration.validation import DIFFERENT

@@ -14,7 +14,9 @@ import pytest
 
 from data_platform.errors import ConfigurationError, TransientError
 from data_platform.jobs.migration import charts
-from data_platform.jobs.migration.report import (
+from data_platform.jobs.migration.next_steps import next_steps, verdict_of
+from data_platform.jobs.migration.report import render_report, write_report
+from data_platform.jobs.migration.report_model import (
     Account,
     Difference,
     IndexBuild,
@@ -25,10 +27,6 @@ from data_platform.jobs.migration.report import (
     RunReport,
     SegmentRun,
     Validation,
-    next_steps,
-    render_report,
-    verdict_of,
-    write_report,
 )
 
 BEGAN = datetime(2025, 12, 28, 6, 12, 44, tzinfo=UTC)
