@@ -128,7 +128,7 @@ class EmbeddedPostgres:
     def stop(self) -> None:
         """Stop the server, if it runs: connected clients are cut off, nothing committed is lost."""
         with exclusive(self.data_dir.with_name(self.data_dir.name + ".lock")):
-            if (process := self._running()) is not None:
+            if (process := self._postmaster()) is not None:
                 socket_dir = Path(self._postmaster_line("socket"))
                 process.send_signal(signal.SIGINT)  # PostgreSQL's "fast" shutdown
                 if not wait_until(lambda: is_over(process), _STOP_SECONDS):

@@ -48,7 +48,7 @@ def result(
 def rows_of(connection: psycopg.Connection[Any], table: str) -> dict[str, dict[str, Any]]:
     """Return the rows by key or code, each with `version`: where its present version lies and who touched it."""
     with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(f"SELECT *, ctid::text || ' ' || xmin || ' ' || xmax AS version FROM {table}")  # noqa: S608
+        cursor.execute(f"SELECT *, ctid::text || ' ' || xmin || ' ' || xmax AS version FROM {table}")
         return {row["key" if table == "agencies" else "code"]: row for row in cursor.fetchall()}
 
 

@@ -174,7 +174,7 @@ def test_token_and_endpoint_come_from_the_settings_alone(
         ("own er/x", "", "", "check the id"),
     ],
 )
-def test_what_may_not_be_read_or_does_not_exist_is_refused(  # noqa: PLR0917 -- a table
+def test_what_may_not_be_read_or_does_not_exist_is_refused(
     dataset: str, token: str, revision: str, told: str, store: HubStore, anonymous: Settings
 ) -> None:
     store.create("owner/gated", gated=True)

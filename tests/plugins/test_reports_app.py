@@ -27,7 +27,7 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def client(reports: Path) -> Iterator[Any]:  # noqa: ARG001 - the folder must be there before the app looks
+def client(reports: Path) -> Iterator[Any]:
     """A client of the app as the web server mounts it, logged in by the header `X-Test-User`."""
     from airflow.api_fastapi.core_api.security import get_user
 

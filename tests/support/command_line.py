@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 __all__ = ["Command", "CommandLine", "Ran"]
 
-_TIMEOUT_S = 180
+_TIMEOUT_S = 600
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class CommandLine:
 
     def start(self, *arguments: str, failpoints: str = "", **environment: str) -> subprocess.Popen[str]:
         """Start a command with --json."""
-        return subprocess.Popen(  # noqa: S603 - our own program
+        return subprocess.Popen(
             [sys.executable, "-m", "data_platform", *arguments, "--json"],
             cwd=self.folder,
             env=self.environment(GOVBR_FAILPOINTS=failpoints, **environment),

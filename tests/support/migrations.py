@@ -29,20 +29,20 @@ class Migrations:
         self.folder = folder / "source"
         self.settings = Settings(database_url=store.url, reports_uri=str(folder / "reports"))
 
-    def write(self, *files: Sequence[Row], **options: Any) -> Path:  # noqa: ANN401 - options of write_source
+    def write(self, *files: Sequence[Row], **options: Any) -> Path:
         """Put these files in the place of the source."""
         return write_source(self.folder, files, **options)
 
-    def job(self, **options: Any) -> MigrationJob:  # noqa: ANN401 - fields of MigrationOptions
+    def job(self, **options: Any) -> MigrationJob:
         """Return a migration of the source as it is."""
         chosen = {"source": str(self.folder), "parallel": 1, "batch_rows": 16, **options}
         return MigrationJob(self.settings, MigrationOptions(**chosen))
 
-    def run(self, *, validate: bool = True, **options: Any) -> Outcome:  # noqa: ANN401 - fields of MigrationOptions
+    def run(self, *, validate: bool = True, **options: Any) -> Outcome:
         """Migrate the source as it is."""
         return self.job(**options).run(validate=validate)
 
-    def bring(self, *files: Sequence[Row], validate: bool = True, **options: Any) -> Outcome:  # noqa: ANN401
+    def bring(self, *files: Sequence[Row], validate: bool = True, **options: Any) -> Outcome:
         """Write the source and migrate it."""
         self.write(*files)
         return self.run(validate=validate, **options)

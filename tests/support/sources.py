@@ -78,7 +78,7 @@ def theme_codes(code: str) -> Row:
     return cells | {"most_specific_theme_code": code, "most_specific_theme_label": _LABELS[code]}
 
 
-def article(number: int, **cells: Any) -> Row:  # noqa: ANN401 - a cell is of any type
+def article(number: int, **cells: Any) -> Row:
     """Return a good row; the same number gives the same row.
 
     Args:
@@ -121,7 +121,7 @@ def articles(count: int, *, first: int = 0) -> list[Row]:
     return [article(number) for number in range(first, first + count)]
 
 
-def newer(row: Row, *, hours: float = 24, **cells: Any) -> Row:  # noqa: ANN401 - a cell is of any type
+def newer(row: Row, *, hours: float = 24, **cells: Any) -> Row:
     """Return a row as a later scrape would give it: extracted later, with some cells otherwise."""
     return row | {"extracted_at": row["extracted_at"] + timedelta(hours=hours)} | cells
 

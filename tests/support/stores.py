@@ -64,12 +64,12 @@ class Store:
         with psycopg.connect(self.url, autocommit=True, row_factory=dict_row, options="-c timezone=UTC") as connection:
             yield connection
 
-    def query(self, statement: LiteralString, *bound: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a value of any type
+    def query(self, statement: LiteralString, *bound: Any) -> list[dict[str, Any]]:
         """Return the rows of a query."""
         with self.connect() as connection:
             return connection.execute(statement, bound).fetchall()
 
-    def value(self, statement: LiteralString, *bound: Any) -> Any:  # noqa: ANN401 - a value of any type
+    def value(self, statement: LiteralString, *bound: Any) -> Any:
         """Return the first value of the first row of a query."""
         return next(iter(self.query(statement, *bound)[0].values()))
 
@@ -85,7 +85,7 @@ class Store:
             if behind_triggers:
                 connection.execute("SET LOCAL session_replication_role = replica")
             for statement in statements:
-                done = connection.execute(cast(LiteralString, statement)).rowcount
+                done = connection.execute(cast("LiteralString", statement)).rowcount
         return done
 
     def published(self) -> dict[str, Row]:

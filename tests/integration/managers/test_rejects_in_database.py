@@ -82,6 +82,16 @@ def test_doing_it_twice_adds_nothing_and_marks_the_later_run(connection: psycopg
     assert stored(connection, "file, row_no, first_run_id, last_run_id") == [("f.parquet", 3, first, second)]
 
 
+@pytest.mark.parametrize(("status", "afterwards"), [("open", "open"), ("replayed", "open"), ("discarded", "discarded")])
+def test_a_row_met_again_is_open_unless_a_person_discarded_it(
+    connection: psycopg.Connection, status: str, afterwards: str
+) -> None:
+    store(connection, REJECT)
+    connection.execute("UPDATE rejects SET status = %s", (status,))
+    assert store(connection, REJECT) == 1
+    assert stored(connection, "status") == [(afterwards,)]
+
+
 def test_one_row_repeated_in_one_call_is_counted_each_time_and_kept_once(connection: psycopg.Connection) -> None:
     """read = loaded + … + rejected holds though two rows of a source are the same."""
     later = replace(REJECT, row_no=7)

@@ -211,7 +211,9 @@ class TestDatabase:
         assert (said.kind, said.retryable) == ("ConfigurationError", False)
         assert "DATABASE_URL" in said.hint
 
-    @pytest.mark.parametrize("address", ["mysql://root@127.0.0.1/x", "127.0.0.1", "postgresql://u:segredo@127.0.0.1:x/y"])
+    @pytest.mark.parametrize(
+        "address", ["mysql://root@127.0.0.1/x", "127.0.0.1", "postgresql://u:segredo@127.0.0.1:x/y"]
+    )
     def test_an_address_that_is_none(self, address: str, migrate: Callable[..., Refused]) -> None:
         said = migrate("--database-url", address)
         assert said.kind in {"ConfigurationError", "StoreError"}
@@ -403,7 +405,7 @@ class TestRejectRate:
         rows[50]["title"] = "No Title"
         rows[60]["agency"] = "ministerio-novo"
         migrations.write(rows)
-        ran = command("migrate", "--source", str(migrations.folder), "--max-reject-rate", "0.0199")
+        ran = command("migrate", "--source", str(migrations.folder), "--max-reject-rate", "0.0199", "--parallel", "1")
         assert ran.status == ATTENTION
         assert ran.result["kind"] == "IntegrityError"
         assert "2 of 100 rows would be rejected (2.000%)" in ran.result["error"]
@@ -418,7 +420,7 @@ class TestRejectRate:
         assert run["status"] == "failed"
         assert "2 of 100 rows" in run["error"]
 
-        ran = command("migrate", "--source", str(migrations.folder), "--max-reject-rate", "0.02")
+        ran = command("migrate", "--source", str(migrations.folder), "--max-reject-rate", "0.02", "--parallel", "1")
         assert ran.status == 0
         assert (ran.result["loaded"], ran.result["rejected"]) == (98, 2)
 
@@ -433,7 +435,7 @@ class TestRejectRate:
 
     def test_duplicates_are_no_rejects(self, migrations: Migrations, command: Command) -> None:
         migrations.write(articles(5) + [row | {"title": "Outra versão"} for row in articles(5)])
-        ran = command("migrate", "--source", str(migrations.folder), "--max-reject-rate", "0")
+        ran = command("migrate", "--source", str(migrations.folder), "--max-reject-rate", "0", "--parallel", "1")
         assert ran.status == 0
         assert ran.result["duplicates"] == 5
 

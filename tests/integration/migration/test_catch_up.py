@@ -248,7 +248,8 @@ class TestRowsThatOthersWrote:
     def test_a_row_that_was_made_here_follows_these_rules_too(self, migrations: Migrations, store: Store) -> None:
         migrations.bring(articles(2), validate=False)
         store.execute(
-            "INSERT INTO news (unique_id, agency_id, agency_key, agency_name, published_at, extracted_at, title, summary)"
+            "INSERT INTO news (unique_id, agency_id, agency_key, agency_name, published_at, extracted_at, title,"
+            " summary)"
             f" SELECT '{_uid(9)}', id, key, name, now(), '2025-12-01Z', 'Daqui', 'Resumo daqui' FROM agencies"
             " WHERE key = 'mre'"
         )

@@ -217,7 +217,8 @@ class Model:
         return (
             "INSERT INTO news (unique_id, agency_id, agency_key, agency_name, published_at, extracted_at, title, url,"
             f" canonical_url, duplicate_of) SELECT '{uid}', id, key, name, '{row['published_at']}',"
-            f" '{row['extracted_at']}Z', '{row['title']}', '{row['url']}', '{row['url']}', {mark} FROM agencies WHERE key = 'mre'"
+            f" '{row['extracted_at']}Z', '{row['title']}', '{row['url']}', '{row['url']}', {mark}"
+            " FROM agencies WHERE key = 'mre'"
         )
 
 

@@ -79,7 +79,10 @@ _CASES: list[Case] = [
     Case({"unique_id": ""}, reject=("unique_id", "missing")),
     Case({"unique_id": "nul\x00e-sem-titulo", "title": None}, reject=("title", "missing")),
     # Required cells.
-    *[Case({"title": text}, reject=("title", "missing")) for text in (None, "", "No Title", "None", "nan", "\x00", " ")],
+    *[
+        Case({"title": text}, reject=("title", "missing"))
+        for text in (None, "", "No Title", "None", "nan", "\x00", " ")
+    ],
     *[Case({"agency": text}, reject=("agency", "missing")) for text in (None, "", "nan")],
     *[Case({"published_at": when}, reject=("published_at", "missing")) for when in (None, _EPOCH, _EPOCH_UTC)],
     Case({"title": None, "agency": None, "published_at": None}, reject=("agency", "missing")),

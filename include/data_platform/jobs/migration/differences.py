@@ -152,7 +152,8 @@ def _shown(left: object, right: object) -> tuple[object, object]:
     texts = [value for value in (left, right) if isinstance(value, str)]
     if not texts or max(map(len, texts)) <= _LONGEST_SHOWN:
         return _plain(left), _plain(right)
-    start = max(0, len(os.path.commonprefix(texts)) - _SHOWN_BEFORE) if len(texts) > 1 else 0
+    common = len(os.path.commonprefix(texts)) if len(texts) > 1 else 0  # noqa: RUF071 - by characters is what is meant
+    start = max(0, common - _SHOWN_BEFORE)
     return _cut(left, start), _cut(right, start)
 
 
