@@ -87,7 +87,8 @@ def _fixed_field(array: pa.Array, kind: PgType) -> list[pa.Array]:
     dtype, shift = _FIXED[kind]
     if kind is PgType.TIMESTAMPTZ:
         array = array.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
-    values = pc.fill_null(array.cast(pa.int64()), 0).to_numpy(zero_copy_only=False) - shift
+    whole = array.cast(pa.int32() if kind is PgType.INTEGER else pa.int64())  # refuses what would wrap round
+    values = pc.fill_null(whole, 0).to_numpy(zero_copy_only=False) - shift
     width = np.dtype(dtype).itemsize
     record = np.empty(len(array), dtype=[("size", ">i4"), ("value", dtype)])
     record["size"], record["value"] = width, values

@@ -15,7 +15,7 @@ from data_platform.models.admission import Cleaned, clean
 from data_platform.models.columns import COLUMN_NAMES
 from tests.support.command_line import Command
 from tests.support.migrations import Migrations
-from tests.support.sources import Row, article, articles, expected, newer, theme_codes, theme_text
+from tests.support.sources import NO_THEME, Row, article, articles, expected, newer, theme_codes, theme_text
 from tests.support.stores import Store
 
 
@@ -173,6 +173,48 @@ def test_of_many_differing_rows_all_are_counted_and_the_first_are_shown(migratio
     result = migrations.validate()
     assert (result.different, result.equal) == (300, 0)
     assert 50 <= len(result.differences) <= 100
+
+
+_BESIDE = theme_codes("05.02") | {"theme_1_level_2_label": "Outro"}
+#: Published cells, the column that is damaged, the code of the theme put there, and what is told of it.
+_MISFILED: tuple[tuple[Row, str, str, tuple[str | None, str | None]], ...] = (
+    (theme_text("05"), "most_specific_theme_id", "20", ("05", "20")),
+    (theme_text("05"), "most_specific_theme_id", "no theme", ("05", None)),
+    (theme_text("05"), "theme_l2_id", "01.01", (None, "01.01")),
+    (theme_text("05"), "theme_l3_id", "01.01.01", (None, "01.01.01")),
+    (NO_THEME, "most_specific_theme_id", "20", (None, "20")),
+    (_BESIDE, "theme_l1_id", "01", ("05", "01")),
+    (_BESIDE, "theme_l2_id", "01.01", ("05.02", "01.01")),
+    (_BESIDE, "theme_l3_id", "01.01.01", (None, "01.01.01")),
+    (_BESIDE, "most_specific_theme_id", "01", ("05.02", "01")),
+    (theme_text("05") | {"theme_1_level_1": "05 - Outro"}, "theme_l1_id", "01", ("05", "01")),
+)
+
+
+def test_themes_that_no_published_cell_shows_are_compared_too(migrations: Migrations, store: Store) -> None:
+    """Nine rows in ten publish only the text of the first level, but search and the portal read the ids."""
+    rows = [article(n, category="No Category", **themes) for n, (themes, *_) in enumerate(_MISFILED)]
+    unknown = [
+        article(50, **theme_text("05") | {"theme_1_level_1": "77 - Tema novo"}),
+        article(51, **theme_codes("05.02") | {"most_specific_theme_code": "77", "most_specific_theme_label": "Novo"}),
+        article(52, **theme_codes("05.02") | {"theme_1_level_3_code": "77.01.01"}),
+    ]
+    outcome = migrations.bring(rows, unknown, articles(6, first=60))
+    assert outcome.validation is not None
+    assert outcome.validation.passed
+    for row, (_, column, code, _) in zip(rows, _MISFILED, strict=True):
+        assert 1 == store.execute(
+            f"UPDATE news SET {column} = (SELECT id FROM themes WHERE code = '{code}')"
+            f" WHERE unique_id = '{row['unique_id']}'",
+            behind_triggers=True,
+        )
+    result = migrations.validate()
+    assert (result.verdict, result.different, result.explained, result.equal) == ("different", len(rows), 0, 9)
+    found = _differences(result)
+    for row, (_, column, _, told) in zip(rows, _MISFILED, strict=True):
+        assert found[row["unique_id"], column] == told
+    assert {uid for uid, _ in found} == {row["unique_id"] for row in rows}
+    assert _adds_up(result)
 
 
 class TestDuplicates:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,15 +105,24 @@ def test_large_texts_use_lz4_where_the_server_has_it(each_database_url: str) -> 
     assert found == ([("news", "content"), ("news", "summary"), ("rejects", "payload")] if has_lz4[0][0] else [])
 
 
-def test_many_callers_at_once(each_database_url: str) -> None:
+def test_two_callers_at_once(each_database_url: str) -> None:
+    """Both are made to wait at the lock, so that they surely meet; one then works and the other finds it done."""
     code = "import sys; from data_platform.schema import upgrade; print(upgrade(sys.argv[1]).changed)"
     command = [sys.executable, "-c", code, each_database_url]
-    callers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    try:
-        answers = [caller.communicate(timeout=60) for caller in callers]
-    finally:
-        for caller in callers:
-            caller.kill()
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with psycopg.connect(each_database_url, autocommit=True) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", (schema._LOCK_KEY,))
+        callers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in "ab"]
+        try:
+            while holder.execute(waiting).fetchone() != (2,):
+                assert [caller.poll() for caller in callers] == [None, None], "a caller did not wait"
+                time.sleep(0.05)
+            assert relations(each_database_url) == set()
+            holder.execute("SELECT pg_advisory_unlock(%s)", (schema._LOCK_KEY,))
+            answers = [caller.communicate(timeout=60) for caller in callers]
+        finally:
+            for caller in callers:
+                caller.kill()
     assert sorted(out.strip() for out, _ in answers) == ["False", "True"], answers
     assert current_version(each_database_url) == HEAD
 

@@ -49,6 +49,11 @@ def test_the_bytes_of_a_slice_are_those_of_its_rows() -> None:
     assert bytes(buffer_of(tuples)) == b"".join(rows)
 
 
+def test_a_number_too_large_for_its_column_is_refused() -> None:
+    with pytest.raises(pa.ArrowInvalid, match="2147483648"):
+        encoded((pa.array([2**31], pa.int64()), PgType.INTEGER))
+
+
 def test_columns_of_unequal_length_are_refused() -> None:
     columns = [(pa.array(["a", "b"]), PgType.TEXT), (pa.array(["a"]), PgType.TEXT)]
     with pytest.raises(ValueError, match=r"\[1, 2\]"):

@@ -91,12 +91,25 @@ class Doubtful:
             whole = {"unique_id": unique_id, "column": "(whole row)", "source": "present", "target": "missing"}
             self.differences.append(whole)
             return
+        if row.state == "misfiled":
+            self.differences += self._misfiled(unique_id)
+            return
         source = row.raw if row.state == "unmarked" else row.cleaned
         target = self._target_row(unique_id)
         for name in COLUMN_NAMES:
             if source[name] != target[name]:
                 left, right = _shown(source[name], target[name])
                 self.differences.append({"unique_id": unique_id, "column": name, "source": left, "target": right})
+
+    def _misfiled(self, unique_id: str) -> list[dict[str, Any]]:
+        """Name the theme ids, by their codes, that are not those of the published cells."""
+        found = self._connection.execute(
+            "SELECT column_name, expected, found FROM validation_misfiled WHERE unique_id = %s ORDER BY 1", (unique_id,)
+        ).fetchall()
+        return [
+            {"unique_id": unique_id, "column": name, "source": expected, "target": stored}
+            for name, expected, stored in found
+        ]
 
     def _target_row(self, unique_id: str) -> dict[str, Any]:
         columns = sql.SQL(", ").join(

@@ -174,6 +174,11 @@ def compare(
     connection.execute(read_sql("validation_target.sql").replace("/*digest*/", CONTENT_DIGEST))
     connection.execute("ANALYZE validation_target")
     connection.execute(read_sql("validation_match.sql").replace("/*work*/", work))
+    connection.execute(read_sql("validation_misfiled.sql"))
+    connection.execute(
+        "UPDATE validation_match m SET state = 'misfiled' FROM validation_misfiled f"
+        " WHERE f.unique_id = m.unique_id AND m.state IN ('equal', 'explained')"
+    )
     count = Counter(dict(connection.execute("SELECT state, count(*) FROM validation_match GROUP BY 1").fetchall()))
     kinds = connection.execute(
         "SELECT kind, count(*) FROM validation_match, unnest(string_to_array(kinds, ',')) AS kind"
