@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from data_platform import failpoints
-from data_platform.jobs.migration.job import MigrationJob, Outcome, validate_source
+from data_platform.jobs.migration.comparison import validate_source
+from data_platform.jobs.migration.job import MigrationJob, Outcome
 from data_platform.jobs.migration.records import MigrationOptions
 from data_platform.jobs.migration.validation import ValidationResult
 from data_platform.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.rows import dict_row
@@ -85,7 +85,7 @@ class Store:
             if behind_triggers:
                 connection.execute("SET LOCAL session_replication_role = replica")
             for statement in statements:
-                done = connection.execute(cast("LiteralString", statement)).rowcount
+                done = connection.execute(statement.encode()).rowcount
         return done
 
     def published(self) -> dict[str, Row]:

@@ -135,7 +135,7 @@ def migrate(arguments: argparse.Namespace, settings: Settings, console: Console)
 
 def validate(arguments: argparse.Namespace, settings: Settings, console: Console) -> bool:
     """Compare source and table."""
-    from data_platform.jobs.migration.job import validate_source
+    from data_platform.jobs.migration.comparison import validate_source
 
     with console.progress() as bars:
         result = validate_source(

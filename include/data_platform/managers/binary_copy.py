@@ -8,7 +8,7 @@ those of array_send and jsonb_send.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -16,6 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import Connection, sql
+from psycopg.abc import Buffer
+from psycopg.copy import LibpqWriter
+from psycopg.pq.abc import PGconn
+from psycopg.waiting import Ready, Wait
 
 from data_platform.errors import StoreError
 
@@ -140,6 +144,21 @@ _FIXED: dict[PgType, tuple[str, int]] = {
 }
 
 
+class _SteadyWriter(LibpqWriter):
+    """Waits until the server has taken what was written: libpq would keep all that is ahead of the server in memory."""
+
+    def write(self, data: Buffer) -> None:
+        """Send some bytes of a COPY."""
+        super().write(data)
+        self.connection.wait(_sent(self.connection.pgconn))
+
+
+def _sent(connection: PGconn) -> Generator[Wait, Ready | int, None]:
+    while connection.flush():
+        if (yield Wait.RW) & Ready.R:
+            connection.consume_input()
+
+
 def copy_rows(
     connection: Connection[Any],
     table: str,
@@ -169,7 +188,7 @@ def copy_rows(
         )
     kinds = [kind for _, kind in columns]
     with connection.cursor() as cursor:
-        with cursor.copy(target) as copy:
+        with cursor.copy(target, writer=_SteadyWriter(cursor)) as copy:
             copy.write(HEADER)
             for arrays in batches:
                 if len(arrays[0]):

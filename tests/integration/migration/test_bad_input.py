@@ -390,7 +390,11 @@ def small_disk(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFact
             server = psutil.Process(connection.info.backend_pid)
             subprocess.run(["chown", f"{server.uids().real}:{server.gids().real}", str(data)], check=True)
             connection.execute(f"CREATE TABLESPACE small_disk LOCATION '{data}'")
-            yield lambda size: subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True) and None
+
+            def resize(size: str) -> None:
+                subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
+
+            yield resize
             connection.execute("DROP TABLESPACE small_disk")
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -272,7 +272,7 @@ def _check(store: Store, model: Model) -> None:
 
 
 _HISTORIES = st.lists(st.tuples(_SOURCES, st.integers(0, 7), _EDITS), min_size=2, max_size=4)
-_COMMON = {
+_COMMON: dict[str, Any] = {
     "deadline": None,
     "database": None,
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

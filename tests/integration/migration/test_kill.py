@@ -152,7 +152,8 @@ def test_bulk(name: str, what: str, store: Store, tmp_path: Path, undisturbed: U
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "what"), [(name, what) for name, what in _points(bulk=True) if name.startswith(_IN_WORKERS) and ":" not in what]
+    ("name", "what"),
+    [(name, what) for name, what in _points(bulk=True) if name.startswith(_IN_WORKERS) and ":" not in what],
 )
 def test_bulk_with_workers(name: str, what: str, store: Store, tmp_path: Path, undisturbed: Undisturbed) -> None:
     _walk(BULK, store, tmp_path, undisturbed, name, what, "--parallel", "2")

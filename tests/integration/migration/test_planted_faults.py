@@ -203,11 +203,9 @@ def test_themes_that_no_published_cell_shows_are_compared_too(migrations: Migrat
     assert outcome.validation is not None
     assert outcome.validation.passed
     for row, (_, column, code, _) in zip(rows, _MISFILED, strict=True):
-        assert 1 == store.execute(
-            f"UPDATE news SET {column} = (SELECT id FROM themes WHERE code = '{code}')"
-            f" WHERE unique_id = '{row['unique_id']}'",
-            behind_triggers=True,
-        )
+        theme = f"(SELECT id FROM themes WHERE code = '{code}')"
+        statement = f"UPDATE news SET {column} = {theme} WHERE unique_id = '{row['unique_id']}'"
+        assert store.execute(statement, behind_triggers=True) == 1
     result = migrations.validate()
     assert (result.verdict, result.different, result.explained, result.equal) == ("different", len(rows), 0, 9)
     found = _differences(result)

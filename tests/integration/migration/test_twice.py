@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from data_platform.cli import main
-from data_platform.errors import BusyError, StoreError
+from data_platform.errors import BusyError, StoreError, StoreUnavailableError
 from tests.support.command_line import Command, CommandLine
 from tests.support.migrations import Migrations
 from tests.support.sources import Row, article, articles, newer, write_source
@@ -155,7 +155,8 @@ def _building(migrations: Migrations, store: Store) -> Iterator[None]:
         wait_until(lambda: _index_builds(store) or failed, "the migration did not get to its indexes")
         yield
     worker.join(WAIT_S)
-    assert not failed, failed
+    if failed:
+        raise failed[0]
 
 
 def _index_builds(store: Store) -> bool:
@@ -238,6 +239,82 @@ class TestUnfinished:
             migrations.run(source=str(first))
         assert all(item["valid"] for item in store.definitions())
         assert migrations.bring(articles(30)).account.loaded == 30
+
+
+class TestOthersAtWork:
+    """Keys are off while rows come in, so what others write meanwhile shows afterwards."""
+
+    @staticmethod
+    def _insert(store: Store, unique_id: str) -> None:
+        store.execute(
+            "INSERT INTO news (unique_id, agency_id, agency_key, agency_name, published_at, title)"
+            f" SELECT '{unique_id}', id, key, name, now(), 'De outro' FROM agencies WHERE key = 'mre'"
+        )
+
+    def test_a_row_of_another_writer_unbalances_the_account(
+        self, migrations: Migrations, store: Store, command: Command
+    ) -> None:
+        migrations.write(articles(20))
+        with migrations.interrupted("load.after_commit"):
+            migrations.run()
+        self._insert(store, "de-outro")
+        ran = command("migrate", "--source", str(migrations.folder))
+        assert ran.status == 1
+        assert ran.result["kind"] == "IntegrityError"
+        assert "news should hold 20 rows and holds 21: another writer was at work" in ran.result["error"]
+        assert ran.result["hint"]
+        assert store.value("SELECT account FROM load_runs") is None
+        store.execute("DELETE FROM news WHERE unique_id = 'de-outro'")
+        ran = command("migrate", "--source", str(migrations.folder))
+        assert (ran.status, ran.result["loaded"], ran.result["verdict"]) == (0, 20, "equal")
+
+    def test_an_id_of_another_writer_keeps_the_key_off_until_it_is_gone(
+        self, migrations: Migrations, store: Store, command: Command
+    ) -> None:
+        fresh = store.definitions()
+        migrations.write(articles(20))
+        with migrations.interrupted("load.after_commit"):
+            migrations.run()
+        self._insert(store, article(3)["unique_id"])
+        ran = command("migrate", "--source", str(migrations.folder))
+        assert ran.status == 1
+        assert "news_unique_id_key cannot be built" in ran.result["error"]
+        assert article(3)["unique_id"] in ran.result["error"]
+        assert "remove them" in ran.result["hint"]
+        store.execute("DELETE FROM news WHERE title = 'De outro'")
+        assert migrations.run().account.loaded == 20
+        assert store.definitions() == fresh
+
+    def test_an_index_whose_building_was_cut_is_built_anew(self, migrations: Migrations, store: Store) -> None:
+        """The server leaves an index of that name behind that it keeps up to date and never uses."""
+        fresh = store.definitions()
+        migrations.write(articles(20))
+        with pytest.raises(StoreUnavailableError), _building(migrations, store):
+            _cut_building(store)
+        assert _invalid(store)
+        assert migrations.run().account.loaded == 20
+        assert store.definitions() == fresh
+
+
+def _cut_building(store: Store) -> None:
+    wait_until(lambda: _invalid(store), "no index is being built")
+    store.query(
+        "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'govbr index'"
+    )
+    wait_until(lambda: not _index_is_built(store), "the building was not cut")
+
+
+def _invalid(store: Store) -> bool:
+    return any(not item["valid"] for item in store.definitions())
+
+
+def _index_is_built(store: Store) -> bool:
+    found: bool = store.value(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name = 'govbr index' AND state = 'active')"
+    )
+    return found
 
 
 class TestOrphans:

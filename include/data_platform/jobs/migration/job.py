@@ -5,13 +5,12 @@ Each step reads what it needs from the run's record, so that any process can do 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from psycopg import Connection
 
@@ -19,52 +18,25 @@ from data_platform.errors import BusyError, IntegrityError, StoreError
 from data_platform.failpoints import failpoint
 from data_platform.jobs.migration import indexes, validation
 from data_platform.jobs.migration.account import Account, close_account
+from data_platform.jobs.migration.comparison import compare_source
 from data_platform.jobs.migration.load import SegmentLoader
-from data_platform.jobs.migration.plan import cut_segments, plan_run
+from data_platform.jobs.migration.plan import plan_run
+from data_platform.jobs.migration.progress import LogProgress, Progress
 from data_platform.jobs.migration.records import MigrationOptions, Run, Segment, read_run, read_segments
 from data_platform.jobs.migration.report import write_report
 from data_platform.jobs.migration.report_data import report_of
-from data_platform.jobs.migration.source import Source, open_source, reopen
-from data_platform.jobs.migration.validation import SourceFacts, ValidationResult
-from data_platform.jobs.migration.workers import digest_in_worker, load_in_worker, peak_rss_mb, pool, shares
+from data_platform.jobs.migration.source import open_source, reopen
+from data_platform.jobs.migration.validation import ValidationResult
+from data_platform.jobs.migration.workers import load_in_worker, peak_rss_mb, pool
 from data_platform.managers.database import connect, server_info, translate_errors, try_session_lock
 from data_platform.managers.news_table import Catalogue
 from data_platform.schema import require_current
 from data_platform.settings import Settings
 
-__all__ = ["MigrationJob", "Outcome", "Progress", "validate_source"]
+__all__ = ["MigrationJob", "Outcome"]
 
-_LOG = logging.getLogger(__name__)
 #: Held alone while planning (and by the command line from start to end), shared by every other step.
 _MIGRATION_KEY = 7_202_611_002
-
-
-class Progress(Protocol):
-    """Somebody who watches: a progress bar, a task's log, or nobody."""
-
-    def stage(self, name: str, total: int) -> None:
-        """A stage begins that will advance by `total` in all (0: unknown)."""
-
-    def advance(self, by: int) -> None:
-        """So much more is done."""
-
-    def note(self, text: str) -> None:
-        """Something worth a line happened."""
-
-
-class LogProgress:
-    """Progress as log lines, for tasks and pipes."""
-
-    def stage(self, name: str, total: int) -> None:
-        """Log the stage."""
-        _LOG.info("%s%s", name, f" ({total:,})" if total else "")
-
-    def advance(self, by: int) -> None:
-        """Say nothing: a line a batch would drown the others."""
-
-    def note(self, text: str) -> None:
-        """Log the line."""
-        _LOG.info("%s", text)
 
 
 @dataclass(frozen=True)
@@ -199,7 +171,7 @@ class MigrationJob:
             if run.dry_run:
                 return None
             source = reopen(run.snapshot, settings=self.settings)
-            result = _validate(self.settings, connection, source, parallel, self.progress)
+            result = compare_source(self.settings, connection, source, parallel, self.progress)
             validation.store_validation(connection, result, run_id=run_id)
         return result
 
@@ -315,42 +287,6 @@ class MigrationJob:
         with self._connect(purpose) as connection, translate_errors():
             _lock(connection, shared=True)
             yield connection
-
-
-def validate_source(
-    settings: Settings, source_name: str, *, parallel: int = 1, progress: Progress | None = None
-) -> ValidationResult:
-    """Compare any source with the table, outside a migration, and store the result."""
-    url = settings.require_database()
-    require_current(url)
-    source = open_source(source_name, settings=settings)
-    with connect(url, purpose="validate") as connection, translate_errors():
-        result = _validate(settings, connection, source, parallel, progress or LogProgress())
-        validation.store_validation(connection, result, run_id=None)
-    return result
-
-
-def _validate(
-    settings: Settings, connection: Connection[Any], source: Source, parallel: int, progress: Progress
-) -> ValidationResult:
-    started = time.monotonic()
-    pieces = [piece for segment in cut_segments(source.snapshot.files) for piece in segment.pieces]
-    progress.stage("comparing rows", source.snapshot.rows)
-    work = validation.prepare(connection)
-    facts = SourceFacts()
-    parts = shares(pieces, parallel)
-    if len(parts) <= 1:
-        facts = validation.digest_pieces(connection, work, source, pieces)
-        progress.advance(facts.rows)
-    else:
-        with pool(parallel, settings) as workers:
-            for future in as_completed(
-                [workers.submit(digest_in_worker, source.snapshot.to_dict(), work, share) for share in parts]
-            ):
-                part = future.result()
-                facts.add(part)
-                progress.advance(part.rows)
-    return validation.compare(connection, work, source, pieces, facts, started=started)
 
 
 def _lock(connection: Connection[Any], *, shared: bool) -> None:

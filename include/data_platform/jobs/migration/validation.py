@@ -31,7 +31,15 @@ from data_platform.models.columns import COLUMN_NAMES, REQUIRED_COLUMNS
 from data_platform.models.digest import row_digests
 from data_platform.queries import read_sql
 
-__all__ = ["SourceFacts", "ValidationResult", "compare", "digest_pieces", "prepare", "store_validation"]
+__all__ = [
+    "SourceFacts",
+    "ValidationResult",
+    "compare",
+    "digest_pieces",
+    "digest_target",
+    "prepare",
+    "store_validation",
+]
 
 DIFFERENT = "different"
 EQUAL = "equal"
@@ -150,6 +158,14 @@ def digest_pieces(
     return facts
 
 
+def digest_target(connection: Connection[Any]) -> None:
+    """Let PostgreSQL digest its own rows, into a table of this session; goes on while others read the source."""
+    connection.execute("DROP TABLE IF EXISTS pg_temp.validation_target")
+    connection.execute(read_sql("validation_target.sql").replace("/*digest*/", CONTENT_DIGEST))
+    connection.execute("ANALYZE validation_target")
+    connection.commit()  # a transaction left open would hold up the change feed
+
+
 def compare(
     connection: Connection[Any],
     work: str,
@@ -159,7 +175,7 @@ def compare(
     *,
     started: float,
 ) -> ValidationResult:
-    """Compare the filled work table with news.
+    """Compare the filled work table with the digests of `digest_target`.
 
     Args:
         connection: a connection that does not commit by itself.
@@ -171,8 +187,6 @@ def compare(
     """
     connection.execute("SET LOCAL work_mem = '64MB'")
     connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(work)))
-    connection.execute(read_sql("validation_target.sql").replace("/*digest*/", CONTENT_DIGEST))
-    connection.execute("ANALYZE validation_target")
     connection.execute(read_sql("validation_match.sql").replace("/*work*/", work))
     connection.execute(read_sql("validation_misfiled.sql"))
     connection.execute(
@@ -220,7 +234,7 @@ def compare(
         metrics=_metrics(connection, wanted, nulls),
         seconds=round(time.monotonic() - started, 3),
     )
-    connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(work)))
+    connection.execute(sql.SQL("DROP TABLE {}, validation_target").format(sql.Identifier(work)))
     connection.commit()
     return result
 
