@@ -33,7 +33,7 @@ def tiny():
     def plan(params=None):
         return list(range(params["n"]))
 
-    @task(pool="postgres_load")
+    @task
     def work(i):
         return i * i
 

@@ -18,13 +18,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_platform.models.columns import COLUMNS, Owner
 from data_platform.models.urls import canonical_url
 from tests.support.migrations import Migrations
 from tests.support.sources import NO_THEME, Row, article, expected, theme_codes, theme_text
 from tests.support.stores import Store
 
 _FIRST = datetime(2025, 1, 1)  # noqa: DTZ001 - as published
-_SCRAPER = ("title", "url")
+#: What the scraper owns, save extracted_at, which follows them.
+_SCRAPER = tuple(c.name for c in COLUMNS if c.owner is Owner.SCRAPER and c.name != "extracted_at")
 _THEMES = {
     "none": NO_THEME,
     "text": theme_text("05"),
