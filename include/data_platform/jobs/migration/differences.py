@@ -14,11 +14,11 @@ from psycopg import Connection, sql
 
 from data_platform.jobs.migration.records import Piece
 from data_platform.jobs.migration.segment_reader import ReadBatch, read_pieces
-from data_platform.jobs.migration.source import Source
 from data_platform.managers.news_table import Catalogue
 from data_platform.managers.rejects import payload_digest
 from data_platform.models.columns import COLUMN_NAMES
 from data_platform.queries import read_sql
+from data_platform.sources.dataset import Source
 
 __all__ = ["MOST_DIFFERENCES", "Doubtful"]
 

@@ -25,13 +25,13 @@ from data_platform.jobs.migration.progress import LogProgress, Progress
 from data_platform.jobs.migration.records import MigrationOptions, Run, Segment, read_run, read_segments
 from data_platform.jobs.migration.report import write_report
 from data_platform.jobs.migration.report_data import report_of
-from data_platform.jobs.migration.source import open_source, reopen
 from data_platform.jobs.migration.validation import ValidationResult
 from data_platform.jobs.migration.workers import load_in_worker, peak_rss_mb, pool
 from data_platform.managers.database import connect, server_info, translate_errors, try_session_lock
 from data_platform.managers.news_table import Catalogue
 from data_platform.schema import require_current
 from data_platform.settings import Settings
+from data_platform.sources.dataset import open_source, reopen
 
 __all__ = ["MigrationJob", "Outcome"]
 

@@ -21,7 +21,6 @@ from data_platform.failpoints import failpoint
 from data_platform.jobs.migration import merge
 from data_platform.jobs.migration.records import BULK, Run, Segment, lock_segment, to_json
 from data_platform.jobs.migration.segment_reader import ReadBatch, read_pieces
-from data_platform.jobs.migration.source import Source
 from data_platform.managers.binary_copy import copy_rows
 from data_platform.managers.database import try_session_lock
 from data_platform.managers.news_table import NEWS_COLUMNS, Catalogue, news_rows
@@ -30,6 +29,7 @@ from data_platform.models.admission import observe
 from data_platform.models.digest import row_digests
 from data_platform.models.theme_cells import store_themes
 from data_platform.queries import read_sql
+from data_platform.sources.dataset import Source
 
 __all__ = ["SegmentLoader"]
 

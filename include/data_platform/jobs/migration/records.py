@@ -16,7 +16,7 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from data_platform.errors import ConfigurationError, IntegrityError
-from data_platform.jobs.migration.source import SourceSnapshot
+from data_platform.sources.dataset import SourceSnapshot
 
 __all__ = ["BULK", "CATCH_UP", "MigrationOptions", "Piece", "Run", "Segment", "read_run", "read_segments"]
 

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_platform.jobs.migration.records import Piece
-from data_platform.jobs.migration.source import NormalBatch, Source
 from data_platform.managers.rejects import Reject, payloads_of
 from data_platform.models.admission import Cleaned, clean, reject_reasons
 from data_platform.models.theme_cells import ThemeIndex
+from data_platform.sources.dataset import NormalBatch, Source
 
 __all__ = ["ReadBatch", "read_pieces"]
 

@@ -23,10 +23,10 @@ from data_platform.errors import TransientError
 from data_platform.jobs.migration import validation
 from data_platform.jobs.migration.load import SegmentLoader
 from data_platform.jobs.migration.records import Piece, read_run
-from data_platform.jobs.migration.source import SourceSnapshot, reopen
 from data_platform.jobs.migration.validation import SourceFacts
 from data_platform.managers.database import connect, translate_errors
 from data_platform.settings import Settings
+from data_platform.sources.dataset import SourceSnapshot, reopen
 
 __all__ = ["digest_in_worker", "load_in_worker", "peak_rss_mb", "pool", "shares"]
 

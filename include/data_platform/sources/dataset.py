@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from data_platform.errors import SourceError
-from data_platform.jobs.migration.hub import HubDataset
-from data_platform.jobs.migration.normalise import NormalBatch, Normaliser, Unreadable, examine
-from data_platform.jobs.migration.parquet_file import Footer, RowRange, fingerprint, read_footer, read_rows
 from data_platform.models.columns import COLUMNS, REQUIRED_COLUMNS, Column
 from data_platform.settings import Settings
+from data_platform.sources.hub import HubDataset
+from data_platform.sources.normalise import NormalBatch, Normaliser, Unreadable, examine
+from data_platform.sources.parquet_file import Footer, RowRange, fingerprint, read_footer, read_rows
 
 __all__ = [
     "NormalBatch",

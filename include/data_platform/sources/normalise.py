@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_platform.errors import SourceError
-from data_platform.jobs.migration.text_forms import NOTHING, iso_date, parse_tags
 from data_platform.models.columns import NORMAL_SCHEMA, PUBLISHED_SCHEMA, Column, Kind
 from data_platform.models.days import instants_of_local
+from data_platform.sources.text_forms import NOTHING, iso_date, parse_tags
 
 __all__ = [
     "NormalBatch",

@@ -19,10 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_platform.errors import SourceError
-from data_platform.jobs.migration.parquet_file import RowRange, read_footer, read_rows
-from data_platform.jobs.migration.source import Source, SourceSnapshot, open_source, reopen
 from data_platform.models.columns import COLUMN_NAMES, COLUMNS, NORMAL_SCHEMA, PUBLISHED_SCHEMA, REQUIRED_COLUMNS, Kind
 from data_platform.settings import Settings
+from data_platform.sources.dataset import Source, SourceSnapshot, open_source, reopen
+from data_platform.sources.parquet_file import RowRange, read_footer, read_rows
 
 MAX_BATCH_BYTES = 32 << 20
 NO_HUB = Settings(hf_endpoint="http://127.0.0.1:9")  # nobody listens there
@@ -464,7 +464,7 @@ def test_small_rows_among_big_ones_still_come_in_full_batches(tmp_path: Path) ->
 PEAK = """
 import sys
 import pyarrow as pa
-from data_platform.jobs.migration.source import open_source
+from data_platform.sources.dataset import open_source
 from data_platform.settings import Settings
 source = open_source(sys.argv[1], settings=Settings())
 count = 0

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_platform.errors import SourceError
-from data_platform.jobs.migration.normalise import Normaliser, examine
-from data_platform.jobs.migration.text_forms import iso_date, parse_tags
 from data_platform.models.columns import COLUMN_BY_NAME, COLUMNS, NORMAL_SCHEMA, PUBLISHED_SCHEMA
 from data_platform.models.days import SAO_PAULO, instants_of_local
+from data_platform.sources.normalise import Normaliser, examine
+from data_platform.sources.text_forms import iso_date, parse_tags
 
 
 class Read(NamedTuple):

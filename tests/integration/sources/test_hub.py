@@ -14,9 +14,9 @@ import pytest
 from huggingface_hub import constants
 
 from data_platform.errors import SourceError, SourceUnavailableError
-from data_platform.jobs.migration.source import Source, SourceSnapshot, open_source, reopen
 from data_platform.models.columns import PUBLISHED_SCHEMA, REQUIRED_COLUMNS
 from data_platform.settings import Settings
+from data_platform.sources.dataset import Source, SourceSnapshot, open_source, reopen
 from dev.hub_server import Fault, HubServer, HubStore
 
 DATASET = "owner/govbrnews"
