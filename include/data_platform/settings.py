@@ -53,9 +53,11 @@ class Settings:
         hf_token: token of the HuggingFace Hub; empty means anonymous.
         hf_endpoint: address of the Hub; empty means the public one.
         hf_dataset: id of the main dataset.
+        hf_reduced_dataset: id of the reduced one; by default that of the main one and `-reduced`.
         agencies_source: path or URL of agencies.yaml; empty means the shipped catalogue.
         themes_source: path or URL of themes_tree.yaml; empty means the shipped catalogue.
         reports_uri: folder or object-storage URI where reports are written.
+        state_uri: folder or object-storage URI of the run ledger (DESIGN §5), which lives outside PostgreSQL.
         statement_timeout_s: bound on one SQL statement in seconds, 0 for none; tasks set it to their own timeout.
     """
 
@@ -63,23 +65,28 @@ class Settings:
     hf_token: str = ""
     hf_endpoint: str = ""
     hf_dataset: str = _DEFAULT_DATASET
+    hf_reduced_dataset: str = f"{_DEFAULT_DATASET}-reduced"
     agencies_source: str = ""
     themes_source: str = ""
     reports_uri: str = "reports"
+    state_uri: str = "state"
     statement_timeout_s: int = 0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read the settings from environment variables (default: this process's)."""
         env = {k: v.strip() for k, v in (os.environ if environment is None else environment).items()}
+        dataset = env.get("HF_DATASET", "") or _DEFAULT_DATASET
         return cls(
             database_url=_database_url(env),
             hf_token=env.get("HF_TOKEN", ""),
             hf_endpoint=env.get("HF_ENDPOINT", ""),
-            hf_dataset=env.get("HF_DATASET", "") or _DEFAULT_DATASET,
+            hf_dataset=dataset,
+            hf_reduced_dataset=env.get("HF_REDUCED_DATASET", "") or f"{dataset}-reduced",
             agencies_source=env.get("AGENCIES_SOURCE", ""),
             themes_source=env.get("THEMES_SOURCE", ""),
             reports_uri=env.get("REPORTS_URI", "") or "reports",
+            state_uri=env.get("STATE_URI", "") or "state",
         )
 
     def with_database(self, database_url: str | None) -> Settings:

@@ -6,6 +6,7 @@ columns too, so that planning can decide from the key columns alone.
 
 Kinds of cleaning: `nul_character` taken out of a text, `control_character` out of a tag, `null_tag_dropped`; made
 null: `empty` (blank text), `null_word` ("None", "nan"), `sentinel` (see `columns`), `epoch` (1970 for "no date");
+`out_of_range` (an extracted_at that the published nanoseconds cannot hold);
 `theme_text` rebuilt as "NN - Label". What reading had to repair already: `invalid_utf8`, `tags_from_text`,
 `nanoseconds_cut`, `unreadable`.
 """
@@ -33,6 +34,8 @@ _NULL_WORDS = pa.array(["None", "nan", "NaN", "NaT"])
 _SHORT = 64
 #: 1970-01-01 00:00 in UTC and at −03:00, in microseconds: what a missing date became in some writer.
 _EPOCHS = pa.array([0, 3 * 3600 * 1_000_000], pa.int64())
+#: What nanoseconds since 1970, as the dataset publishes extracted_at, can hold, in microseconds: 1677 to 2262.
+_EXTRACTED_LIMITS = (-9_223_372_036_854_775, 9_223_372_036_854_775)
 _CONTROL = re.compile(r"[\x00-\x1f]")
 
 #: (kind, column) -> which rows were changed so.
@@ -85,14 +88,19 @@ def reject_reasons(cleaned: pa.RecordBatch) -> tuple[pa.Array, pa.Array]:
     """Return (field, reason) of each row that cannot be stored, null in both for those that can.
 
     Reasons: `missing` (a required cell is null) and `too_long` (a unique_id over 120 or an agency over 100 characters).
+    Only columns that are there are asked: an update gives some.
     """
-    rows = cleaned.num_rows
+    rows, there = cleaned.num_rows, set(cleaned.schema.names)
     fields, reasons = pa.nulls(rows, pa.string()), pa.nulls(rows, pa.string())
     for name in reversed(REQUIRED_COLUMNS):  # the first column that fails names the row's reason
+        if name not in there:
+            continue
         missing = cleaned.column(name).is_null()
         if pc.any(missing).as_py():
             fields, reasons = pc.if_else(missing, name, fields), pc.if_else(missing, "missing", reasons)
     for name, most in (("agency", MAX_AGENCY), ("unique_id", MAX_UNIQUE_ID)):
+        if name not in there:
+            continue
         too_long = pc.fill_null(pc.greater(pc.utf8_length(cleaned.column(name)), most), False)
         if pc.any(too_long).as_py():
             fields, reasons = pc.if_else(too_long, name, fields), pc.if_else(too_long, "too_long", reasons)
@@ -121,7 +129,7 @@ def _clean_column(column: Column, array: pa.Array, marks: Marks) -> pa.Array:
     if column.kind is Kind.TAGS:
         return _clean_tags(column, array, marks)
     if column.kind is Kind.INSTANT:
-        return _nullify(array, pc.is_in(array.cast(pa.int64()), value_set=_EPOCHS), "epoch", column, marks)
+        return _clean_instants(column, array, marks)
     array = _strip_nul(column, array, marks)
     blank = pc.or_(pc.utf8_is_space(array), pc.equal(pc.binary_length(array), 0))  # the former says no to ""
     array = _nullify(array, pc.fill_null(blank, False), "empty", column, marks)
@@ -132,6 +140,16 @@ def _clean_column(column: Column, array: pa.Array, marks: Marks) -> pa.Array:
     if column.sentinels:
         words = pa.array(column.sentinels, pa.string())
         array = _nullify(array, pc.and_(short, pc.is_in(array, value_set=words)), "sentinel", column, marks)
+    return array
+
+
+def _clean_instants(column: Column, array: pa.Array, marks: Marks) -> pa.Array:
+    micros = array.cast(pa.int64())
+    array = _nullify(array, pc.is_in(micros, value_set=_EPOCHS), "epoch", column, marks)
+    if column.name == "extracted_at":
+        first, last = _EXTRACTED_LIMITS
+        outside = pc.fill_null(pc.or_(pc.less(micros, first), pc.greater(micros, last)), False)
+        array = _nullify(array, outside, "out_of_range", column, marks)
     return array
 
 

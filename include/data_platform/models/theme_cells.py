@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from data_platform.models.columns import THEME_COLUMNS
 
-__all__ = ["StoredThemes", "ThemeIndex", "rebuild_first_level", "store_themes"]
+__all__ = ["StoredThemes", "ThemeIndex", "overlay_themes", "rebuild_first_level", "store_themes"]
 
 _TEXT, _C1, _L1, _C2, _L2, _C3, _L3, _CM, _LM = THEME_COLUMNS
 _FULL_NAME = r"^\d\d - ."
@@ -85,6 +85,38 @@ def rebuild_first_level(batch: pa.RecordBatch, index: ThemeIndex) -> tuple[pa.Ar
     from_label = index.full_names.take(pc.index_in(text, value_set=index.first_level_labels, skip_nulls=True))
     rebuilt = pc.if_else(unfit, pc.coalesce(from_cells, from_label, text), text)
     return rebuilt, pc.invert(_same(rebuilt, text))
+
+
+def overlay_themes(old: pa.RecordBatch, given: pa.RecordBatch, index: ThemeIndex) -> list[pa.Array]:
+    """Return the nine cells after somebody wrote some of them.
+
+    What is given is taken as it is, null included. What follows from it and is not given is made from the tree: the
+    label of a given code; "NN - Label" of a given first level, or the first level's code and label of a given text if
+    the row had a code; the most specific theme, as the deepest level that is known. All else stays as it was.
+
+    Args:
+        old: the nine cells of each row as they are published.
+        given: the cells written, row beside row; columns of `THEME_COLUMNS`, all or some.
+        index: the known themes.
+    """
+    cell = {name: old.column(name) for name in THEME_COLUMNS}
+    there = set(given.schema.names) & set(THEME_COLUMNS)
+    cell |= {name: given.column(name) for name in there}
+    if _TEXT in there and _C1 not in there:
+        from_text = pc.struct_field(pc.extract_regex(cell[_TEXT], _CODE_OF_TEXT), "code")
+        had_code = old.column(_C1).is_valid()
+        cell[_C1] = pc.if_else(had_code, from_text, cell[_C1])
+        if _L1 not in there:
+            cell[_L1] = pc.if_else(had_code, index.labels.take(index.positions(cell[_C1])), cell[_L1])
+    for code, label in ((_C1, _L1), (_C2, _L2), (_C3, _L3), (_CM, _LM)):
+        if code in there and label not in there:
+            cell[label] = index.labels.take(index.positions(cell[code]))
+    if _C1 in there and _TEXT not in there:
+        cell[_TEXT] = pc.binary_join_element_wise(cell[_C1], cell[_L1], " - ")
+    if not there & {_CM, _LM} and there & {_TEXT, _C1, _C2, _C3}:
+        cell[_CM] = pc.coalesce(cell[_C3], cell[_C2], cell[_C1])
+        cell[_LM] = pc.if_else(cell[_C3].is_valid(), cell[_L3], pc.if_else(cell[_C2].is_valid(), cell[_L2], cell[_L1]))
+    return [cell[name] for name in THEME_COLUMNS]
 
 
 def store_themes(batch: pa.RecordBatch, index: ThemeIndex) -> StoredThemes:

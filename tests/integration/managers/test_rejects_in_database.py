@@ -10,7 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from data_platform.managers.rejects import Reject, payloads_of, store_rejects
+from data_platform.managers.rejects import store_rejects
+from data_platform.sources.judged import Reject, payloads_of
 from dev.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import shared_database
 from tests.support.rows import article, batch_of

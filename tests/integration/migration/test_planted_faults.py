@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from data_platform.cli import ATTENTION
-from data_platform.jobs.migration import segment_reader
 from data_platform.jobs.migration.validation import ValidationResult
 from data_platform.models.admission import Cleaned, clean
 from data_platform.models.columns import COLUMN_NAMES
+from data_platform.sources import judged
 from tests.support.command_line import Command
 from tests.support.migrations import Migrations
 from tests.support.sources import NO_THEME, Row, article, articles, expected, newer, theme_codes, theme_text
@@ -292,7 +292,7 @@ class TestBrokenCleaning:
                 cleaned.batch = cleaned.batch.set_column(at, "subtitle", nothing)
             return cleaned
 
-        monkeypatch.setattr(segment_reader, "clean", broken)
+        monkeypatch.setattr(judged, "clean", broken)
         rows = articles(9)
         rows[0] |= {"content": "com \x00 NUL"}
         outcome = migrations.bring(rows)
@@ -309,7 +309,7 @@ class TestBrokenCleaning:
             cleaned.marks = {key: mask for key, mask in cleaned.marks.items() if key[0] != "sentinel"}
             return cleaned
 
-        monkeypatch.setattr(segment_reader, "clean", broken)
+        monkeypatch.setattr(judged, "clean", broken)
         rows = articles(9)
         rows[4] |= {"category": "No Category"}
         rows[5] |= {"category": "None"}

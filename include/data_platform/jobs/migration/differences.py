@@ -13,12 +13,12 @@ import pyarrow as pa
 from psycopg import Connection, sql
 
 from data_platform.jobs.migration.records import Piece
-from data_platform.jobs.migration.segment_reader import ReadBatch, read_pieces
+from data_platform.jobs.migration.segment_reader import read_pieces
 from data_platform.managers.news_table import Catalogue
-from data_platform.managers.rejects import payload_digest
 from data_platform.models.columns import COLUMN_NAMES
 from data_platform.queries import read_sql
 from data_platform.sources.dataset import Source
+from data_platform.sources.judged import ReadBatch, payload_digest
 
 __all__ = ["MOST_DIFFERENCES", "Doubtful"]
 

@@ -20,16 +20,17 @@ from data_platform.errors import IntegrityError
 from data_platform.failpoints import failpoint
 from data_platform.jobs.migration import merge
 from data_platform.jobs.migration.records import BULK, Run, Segment, lock_segment, to_json
-from data_platform.jobs.migration.segment_reader import ReadBatch, read_pieces
+from data_platform.jobs.migration.segment_reader import read_pieces
 from data_platform.managers.binary_copy import copy_rows
 from data_platform.managers.database import try_session_lock
 from data_platform.managers.news_table import NEWS_COLUMNS, Catalogue, news_rows
-from data_platform.managers.rejects import Reject, payload_digest, store_rejects
+from data_platform.managers.rejects import store_rejects
 from data_platform.models.admission import observe
 from data_platform.models.digest import row_digests
 from data_platform.models.theme_cells import store_themes
 from data_platform.queries import read_sql
 from data_platform.sources.dataset import Source
+from data_platform.sources.judged import ReadBatch, Reject, payload_digest
 
 __all__ = ["SegmentLoader"]
 

@@ -23,13 +23,14 @@ from data_platform.failpoints import failpoint
 from data_platform.jobs.migration.differences import MOST_DIFFERENCES, Doubtful
 from data_platform.jobs.migration.merge import CONTENT_DIGEST
 from data_platform.jobs.migration.records import Piece, to_json
-from data_platform.jobs.migration.segment_reader import ReadBatch, read_pieces
+from data_platform.jobs.migration.segment_reader import read_pieces
 from data_platform.managers.binary_copy import PgType, copy_rows
 from data_platform.managers.news_table import Catalogue
 from data_platform.models.columns import COLUMN_NAMES, REQUIRED_COLUMNS
 from data_platform.models.digest import row_digests
 from data_platform.queries import read_sql
 from data_platform.sources.dataset import Source
+from data_platform.sources.judged import ReadBatch
 
 __all__ = [
     "SourceFacts",

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from hypothesis import given, settings
 
-from data_platform.managers.rejects import Reject, payload_digest, payloads_of
 from data_platform.models.columns import COLUMN_NAMES, COLUMNS, Kind
+from data_platform.sources.judged import Reject, payload_digest, payloads_of
 from tests.support.rows import article, batch_of, rows, sliced
 
 
