@@ -12,11 +12,11 @@ from psycopg import Connection
 
 from data_platform.errors import IntegrityError, StoreError
 from data_platform.managers.binary_copy import PgType
-from data_platform.models.columns import COLUMNS, Kind
+from data_platform.models.columns import COLUMNS, THEME_COLUMNS, Kind
 from data_platform.models.theme_cells import ThemeIndex, store_themes
 from data_platform.models.urls import canonical_urls
 
-__all__ = ["NEWS_COLUMNS", "Catalogue", "NewsRows", "news_rows"]
+__all__ = ["NEWS_COLUMNS", "Catalogue", "news_columns", "news_rows"]
 
 _KINDS = {Kind.TEXT: PgType.TEXT, Kind.INSTANT: PgType.TIMESTAMPTZ, Kind.TAGS: PgType.TEXT_ARRAY}
 
@@ -73,16 +73,8 @@ class Catalogue:
         )
 
 
-@dataclass(frozen=True)
-class NewsRows:
-    """Rows ready for COPY into news (NEWS_COLUMNS), and what was met on the way."""
-
-    columns: list[tuple[pa.Array, PgType]]
-    unknown_themes: Mapping[str, int]
-
-
-def news_rows(rows: pa.RecordBatch, catalogue: Catalogue, *, duplicate_of: Mapping[str, str]) -> NewsRows:
-    """Lay admitted rows out as columns of news.
+def news_rows(rows: pa.RecordBatch, catalogue: Catalogue, *, duplicate_of: Mapping[str, str]) -> list[pa.Array]:
+    """Lay admitted rows out for COPY into news: one array for each of NEWS_COLUMNS.
 
     Args:
         rows: admitted rows, all 24 columns in published form.
@@ -92,27 +84,42 @@ def news_rows(rows: pa.RecordBatch, catalogue: Catalogue, *, duplicate_of: Mappi
     Raises:
         IntegrityError: an agency is not in the catalogue; stubs are made when planning.
     """
-    at = pc.index_in(rows.column("agency"), value_set=catalogue.agency_keys)
-    if at.null_count:
-        unknown = pc.unique(rows.column("agency").filter(at.is_null())).to_pylist()
-        raise IntegrityError(
-            f"agencies without an entry: {', '.join(map(str, unknown[:5]))}", hint="plan the migration again"
-        )
-    themes = store_themes(rows, catalogue.themes)
-    made: dict[str, pa.Array] = {c.store: rows.column(c.name) for c in COLUMNS if c.store is not None}
-    made |= {
-        "agency_id": catalogue.agency_ids.take(at),
-        "agency_name": catalogue.agency_names.take(at),
-        "canonical_url": canonical_urls(rows.column("url")),
-        "theme_l1_id": themes.l1_id,
-        "theme_l2_id": themes.l2_id,
-        "theme_l3_id": themes.l3_id,
-        "most_specific_theme_id": themes.most_specific_id,
-        "theme_form": themes.form,
-        "theme_cells": themes.cells,
-        "duplicate_of": _marked(rows.column("unique_id"), duplicate_of),
-    }
-    return NewsRows([(made[name], kind) for name, kind in NEWS_COLUMNS], themes.unknown_codes)
+    made = news_columns(rows, catalogue)
+    made["duplicate_of"] = _marked(rows.column("unique_id"), duplicate_of)
+    return [made[name] for name, _ in NEWS_COLUMNS]
+
+
+def news_columns(rows: pa.RecordBatch, catalogue: Catalogue) -> dict[str, pa.Array]:
+    """Lay given columns of admitted rows out as columns of news: column of news -> values.
+
+    An agency makes its three columns, an address its canonical form too, all nine theme cells their six.
+
+    Raises:
+        IntegrityError: an agency is not in the catalogue.
+    """
+    names = set(rows.schema.names)
+    made: dict[str, pa.Array] = {c.store: rows.column(c.name) for c in COLUMNS if c.store and c.name in names}
+    if "agency" in names:
+        at = pc.index_in(rows.column("agency"), value_set=catalogue.agency_keys)
+        if at.null_count:
+            unknown = pc.unique(rows.column("agency").filter(at.is_null())).to_pylist()
+            raise IntegrityError(
+                f"agencies without an entry: {', '.join(map(str, unknown[:5]))}", hint="plan the migration again"
+            )
+        made |= {"agency_id": catalogue.agency_ids.take(at), "agency_name": catalogue.agency_names.take(at)}
+    if "url" in names:
+        made["canonical_url"] = canonical_urls(rows.column("url"))
+    if names.issuperset(THEME_COLUMNS):
+        themes = store_themes(rows, catalogue.themes)
+        made |= {
+            "theme_l1_id": themes.l1_id,
+            "theme_l2_id": themes.l2_id,
+            "theme_l3_id": themes.l3_id,
+            "most_specific_theme_id": themes.most_specific_id,
+            "theme_form": themes.form,
+            "theme_cells": themes.cells,
+        }
+    return made
 
 
 def _marked(unique_ids: pa.Array, duplicate_of: Mapping[str, str]) -> pa.Array:

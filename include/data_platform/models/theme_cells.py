@@ -103,6 +103,7 @@ def overlay_themes(old: pa.RecordBatch, given: pa.RecordBatch, index: ThemeIndex
     there = set(given.schema.names) & set(THEME_COLUMNS)
     cell |= {name: given.column(name) for name in there}
     if _TEXT in there and _C1 not in there:
+        cell[_TEXT] = _full_names_of(cell[_TEXT], index)
         from_text = pc.struct_field(pc.extract_regex(cell[_TEXT], _CODE_OF_TEXT), "code")
         had_code = old.column(_C1).is_valid()
         cell[_C1] = pc.if_else(had_code, from_text, cell[_C1])
@@ -116,7 +117,15 @@ def overlay_themes(old: pa.RecordBatch, given: pa.RecordBatch, index: ThemeIndex
     if not there & {_CM, _LM} and there & {_TEXT, _C1, _C2, _C3}:
         cell[_CM] = pc.coalesce(cell[_C3], cell[_C2], cell[_C1])
         cell[_LM] = pc.if_else(cell[_C3].is_valid(), cell[_L3], pc.if_else(cell[_C2].is_valid(), cell[_L2], cell[_L1]))
-    return [cell[name] for name in THEME_COLUMNS]
+    arrays = [cell[name] for name in THEME_COLUMNS]
+    arrays[0], _ = rebuild_first_level(pa.RecordBatch.from_arrays(arrays, names=list(THEME_COLUMNS)), index)
+    return arrays
+
+
+def _full_names_of(texts: pa.Array, index: ThemeIndex) -> pa.Array:
+    """Return texts as "NN - Label" where they are a first level's label alone."""
+    nothing = pa.nulls(len(texts), pa.string())
+    return rebuild_first_level(pa.RecordBatch.from_arrays([texts, nothing, nothing], names=[_TEXT, _C1, _L1]), index)[0]
 
 
 def store_themes(batch: pa.RecordBatch, index: ThemeIndex) -> StoredThemes:

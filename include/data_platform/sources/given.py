@@ -9,6 +9,7 @@ and of every other quirk.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from itertools import starmap
 from typing import Any
@@ -114,6 +115,10 @@ def _series(column: Column, series: Any) -> _Given:  # noqa: ANN401 - pandas
 
 
 def _listed(values: Sequence[Any], read: Any, wanted: pa.DataType) -> _Given:  # noqa: ANN401 - a function of one cell
+    kinds = set(map(type, values))
+    if kinds <= {str, type(None)} if wanted == pa.string() else kinds <= {list, type(None)}:  # as nearly always
+        with suppress(pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):  # something odd inside: cell by cell
+            return pa.array(values, wanted), {}
     found = [read(value) for value in values]
     unread = {row: repr(values[row])[:200] for row, cell in enumerate(found) if cell is _UNREAD}
     for row in unread:

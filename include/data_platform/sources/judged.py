@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -130,6 +130,21 @@ class ReadBatch:
             )
         ]
 
+    def refuse(self, mask: pa.Array, field: str, reason: str) -> ReadBatch:
+        """Return this batch with the admitted rows among the chosen ones refused."""
+        mask = pc.and_(mask, self.admitted)
+        fields, reasons = pc.if_else(mask, field, self.fields), pc.if_else(mask, reason, self.reasons)
+        return replace(self, admitted=fields.is_null(), fields=fields, reasons=reasons)
+
+    def refuse_unreadable(self) -> ReadBatch:
+        """Return this batch with every row refused that has an unreadable cell: an update must write what was meant."""
+        refused = self
+        for column, cells in self.source.unreadable.items():
+            mask = np.zeros(self.raw.num_rows, dtype=bool)
+            mask[np.asarray(cells.indices, dtype=np.int64)] = True
+            refused = refused.refuse(pa.array(mask), column, "unreadable")
+        return refused
+
     def _originals(self, mask: pa.Array) -> list[dict[str, str]]:
         """Return, for each chosen row, the original texts of cells that could not be read."""
         wanted = {int(row): {} for row in np.flatnonzero(mask.to_numpy(zero_copy_only=False))}  # type: dict[int, dict[str, str]]
@@ -175,6 +190,8 @@ def _detail(field: str, reason: str, originals: dict[str, str], value: str | Non
         return f"cannot be read as {wanted}: {originals[field][:_LONGEST_DETAIL]!r}"
     if reason == "too_long":
         return f"{len(value or '')} characters"
+    if reason == "unknown":
+        return "no row of the store has this value"
     return "no value, or one that means none"
 
 

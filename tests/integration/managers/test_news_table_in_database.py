@@ -55,7 +55,7 @@ def test_the_longest_values_that_are_admitted_fit_every_index(connection: psycop
     unique_id = "\U0001f600" * MAX_UNIQUE_ID
     batch = batch_of([article(unique_id, agency=agency, url=url), article("b", agency=agency, url=f"{url}x" * 3)])
     made = news_rows(batch, Catalogue.read(connection), duplicate_of={})
-    assert copy_rows(connection, "news", NEWS_COLUMNS, [[array for array, _ in made.columns]]) == 2
+    assert copy_rows(connection, "news", NEWS_COLUMNS, [made]) == 2
     found = connection.execute("SELECT canonical_url FROM news ORDER BY unique_id").fetchall()
     assert sorted(found, key=str) == sorted([(url,), (None,)], key=str)
 
@@ -68,7 +68,7 @@ def test_rows_may_be_refused_by_the_table_itself(connection: psycopg.Connection)
     def put(duplicate_of: dict[str, str]) -> int:
         made = news_rows(batch, catalogue, duplicate_of=duplicate_of)
         with connection.transaction():
-            return copy_rows(connection, "news", NEWS_COLUMNS, [[array for array, _ in made.columns]])
+            return copy_rows(connection, "news", NEWS_COLUMNS, [made])
 
     with pytest.raises(psycopg.errors.UniqueViolation, match="news_primary_url_key"):
         put({})

@@ -38,7 +38,7 @@ def digests_in_sql(
     """Store rows, let PostgreSQL compute their digests, and forget the rows; in the order of the batch."""
     made = news_rows(batch, catalogue, duplicate_of={})
     with connection.transaction(force_rollback=True):
-        copy_rows(connection, "news", NEWS_COLUMNS, [[array for array, _ in made.columns]])
+        copy_rows(connection, "news", NEWS_COLUMNS, [made])
         query = f"SELECT p.unique_id, {sql_row_digest('p', **options)} FROM news_published p"
         found = {unique_id: digest.bytes for unique_id, digest in connection.execute(query).fetchall()}
     return [found[unique_id] for unique_id in batch.column("unique_id").to_pylist()]

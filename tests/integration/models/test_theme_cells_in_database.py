@@ -77,7 +77,7 @@ def published(connection: psycopg.Connection, catalogue: Catalogue, batch: objec
     """Store rows, read their theme cells from the view, and forget the rows."""
     made = news_rows(batch, catalogue, duplicate_of={})
     with connection.transaction(force_rollback=True):
-        copy_rows(connection, "news", NEWS_COLUMNS, [[array for array, _ in made.columns]])
+        copy_rows(connection, "news", NEWS_COLUMNS, [made])
         query = f"SELECT {', '.join(THEME_COLUMNS)} FROM news_published ORDER BY unique_id"
         return connection.execute(query).fetchall()
 
@@ -113,9 +113,7 @@ def test_how_the_store_holds_them(
     """Fault 14: what the tree does not have is kept and published; fault 42: published by one rule."""
     batch = clean(batch_of([article() | dict(zip(THEME_COLUMNS, cells, strict=True))]), catalogue.themes).batch
     assert published(connection, catalogue, batch) == [cells]
-    columns = dict(
-        zip((name for name, _ in NEWS_COLUMNS), news_rows(batch, catalogue, duplicate_of={}).columns, strict=True)
-    )
+    columns = dict(zip((name for name, _ in NEWS_COLUMNS), news_rows(batch, catalogue, duplicate_of={}), strict=True))
     assert columns["theme_form"][0].to_pylist() == [form]
     assert (columns["theme_cells"][0].null_count == 0) is beside
 
@@ -127,7 +125,7 @@ def test_a_row_of_each_form_follows_its_theme_s_new_name(connection: psycopg.Con
     batch = batch_of([article(f"{n}") | dict(zip(THEME_COLUMNS, c, strict=True)) for n, c in enumerate(rows)])
     made = news_rows(batch, catalogue, duplicate_of={})
     with connection.transaction(force_rollback=True):
-        copy_rows(connection, "news", NEWS_COLUMNS, [[array for array, _ in made.columns]])
+        copy_rows(connection, "news", NEWS_COLUMNS, [made])
         connection.execute("UPDATE themes SET label = 'Ensino', full_name = '02 - Ensino' WHERE code = '02'")
         query = f"SELECT {', '.join(THEME_COLUMNS)} FROM news_published ORDER BY unique_id"
         assert connection.execute(query).fetchall() == [

@@ -134,8 +134,7 @@ class SegmentLoader:
                 rows = batch.cleaned.batch if keep is None else batch.cleaned.batch.filter(keep)
                 if self._run.dry_run:
                     continue
-                made = news_rows(rows, self._catalogue, duplicate_of=doubles)
-                yield [array for array, _ in made.columns]
+                yield news_rows(rows, self._catalogue, duplicate_of=doubles)
                 failpoint("load.mid_copy")
 
         if self._run.dry_run:

@@ -147,7 +147,7 @@ def _bring(connection: Connection[Any], run: Run, segment: Segment, source: Sour
         for batch in read_pieces(source, pieces, batch_rows=run.options.batch_rows, themes=catalogue.themes):
             mask = np.isin(batch.row_numbers, wanted[batch.file])
             rows = batch.cleaned.batch.filter(pa.array(mask))
-            yield [array for array, _ in news_rows(rows, catalogue, duplicate_of=doubles).columns]
+            yield news_rows(rows, catalogue, duplicate_of=doubles)
 
     copy_rows(connection, "merge_rows", NEWS_COLUMNS, arrays())
     rules = _rules()
