@@ -247,7 +247,7 @@ def _option(action: argparse.Action) -> list[str]:
     if action.choices:
         value = " or ".join(map(str, action.choices))
     shown = f"{name} {value}".strip() if action.option_strings else str(value)
-    default = "" if action.default in {None, False, ""} else str(action.default)
+    default = "" if action.default in (None, False, "", []) else str(action.default)
     meaning = re.sub(r" \(default[ :][^)]*\)$", "", action.help or "") if default else action.help or ""
     return [_code(shown), meaning, default]
 

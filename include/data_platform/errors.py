@@ -6,17 +6,24 @@ sense is decided by type alone (`TransientError` or `TerminalError`), never by r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 __all__ = [
     "BusyError",
     "ConfigurationError",
     "DataPlatformError",
     "IntegrityError",
+    "LedgerError",
+    "PartialWriteError",
     "SourceError",
     "SourceUnavailableError",
     "StoreError",
     "StoreUnavailableError",
     "TerminalError",
     "TransientError",
+    "WriteError",
+    "WriteFailedError",
 ]
 
 
@@ -83,3 +90,71 @@ class BusyError(TransientError):
 
 class IntegrityError(TerminalError):
     """Rows do not add up, or two stores that must be equal differ."""
+
+
+class LedgerError(TerminalError):
+    """An object of the run ledger is damaged, or is not what its name says."""
+
+
+class WriteError(DataPlatformError):
+    """A write to several stores did not reach all of them.
+
+    Made by `WriteError.of`, which chooses the type that says whether another try makes sense.
+
+    Attributes:
+        outcomes: store -> what happened there (`SideOutcome`).
+    """
+
+    def __init__(self, message: str, *, hint: str = "", outcomes: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.outcomes: Mapping[str, Any] = dict(outcomes or {})
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_write, (type(self), self.message, self.hint, self.outcomes))
+
+    @staticmethod
+    def of(message: str, *, hint: str, outcomes: Mapping[str, Any], partial: bool, retryable: bool) -> WriteError:
+        """Return the error of a write to several stores.
+
+        Args:
+            message: what happened on each side.
+            hint: what to do.
+            outcomes: store -> what happened there.
+            partial: whether one of them has the rows.
+            retryable: whether every side that failed may do it later.
+        """
+        kinds: dict[tuple[bool, bool], type[WriteError]] = {
+            (True, True): TransientPartialWriteError,
+            (True, False): TerminalPartialWriteError,
+            (False, True): TransientWriteFailedError,
+            (False, False): TerminalWriteFailedError,
+        }
+        return kinds[partial, retryable](message, hint=hint, outcomes=outcomes)
+
+
+def _rebuild_write(kind: type[WriteError], message: str, hint: str, outcomes: Mapping[str, Any]) -> WriteError:
+    return kind(message, hint=hint, outcomes=outcomes)
+
+
+class PartialWriteError(WriteError):
+    """One store failed; what the other has stays there, and repair brings it to the one that failed."""
+
+
+class WriteFailedError(WriteError):
+    """Every store failed."""
+
+
+class TerminalPartialWriteError(PartialWriteError, TerminalError):
+    """One store failed, and trying again without changing something ends the same way."""
+
+
+class TransientPartialWriteError(PartialWriteError, TransientError):
+    """One store failed, and may do it later."""
+
+
+class TerminalWriteFailedError(WriteFailedError, TerminalError):
+    """Every store failed, at least one of them in a way that trying again does not change."""
+
+
+class TransientWriteFailedError(WriteFailedError, TransientError):
+    """Every store failed, and each may do it later."""

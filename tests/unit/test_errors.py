@@ -11,12 +11,14 @@ from data_platform import errors
 from data_platform.errors import DataPlatformError, TerminalError, TransientError
 
 ALL = [getattr(errors, name) for name in errors.__all__]
+#: What errors are caught by; what is raised is one of their kinds.
+BASES = {DataPlatformError, errors.WriteError, errors.PartialWriteError, errors.WriteFailedError}
 
 
 @pytest.mark.parametrize("kind", ALL)
 def test_the_type_alone_says_whether_to_try_again(kind: type[DataPlatformError]) -> None:
     assert issubclass(kind, DataPlatformError)
-    if kind is not DataPlatformError:
+    if kind not in BASES:
         assert issubclass(kind, TransientError) != issubclass(kind, TerminalError)
         assert kind("x").retryable is issubclass(kind, TransientError)
 
@@ -38,3 +40,18 @@ def test_the_text_says_what_happened_and_what_to_do() -> None:
 def test_what_can_pass_by_itself_and_what_cannot() -> None:
     transient = {name for name in errors.__all__ if getattr(errors, name).retryable}
     assert transient == {"TransientError", "SourceUnavailableError", "StoreUnavailableError", "BusyError"}
+
+
+@pytest.mark.parametrize("retryable", [True, False])
+@pytest.mark.parametrize("partial", [True, False])
+def test_a_failed_write_says_by_its_type_whether_to_try_again(partial: bool, retryable: bool) -> None:
+    outcomes = {"postgres": "failed"}
+    error = errors.WriteError.of("half", hint="mend", outcomes=outcomes, partial=partial, retryable=retryable)
+    assert error.retryable is retryable
+    assert isinstance(error, TransientError) is retryable
+    assert isinstance(error, TerminalError) is not retryable
+    assert isinstance(error, errors.PartialWriteError) is partial
+    assert isinstance(error, errors.WriteFailedError) is not partial
+    there = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert type(there) is type(error)
+    assert (str(there), there.outcomes) == ("half (mend)", outcomes)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from data_platform.cli import storage_commands
 from data_platform.cli.console import Console
 from data_platform.errors import IntegrityError
 from data_platform.settings import Settings
@@ -73,6 +74,7 @@ def add_all(commands: Any, common: argparse.ArgumentParser) -> None:  # noqa: AN
     command = add("rejects", rejects, "show the rows that could not be stored")
     command.add_argument("action", choices=["list"], help="list: the open ones, by reason and one by one")
     command.add_argument("--limit", type=int, default=50, metavar="N", help="rows shown one by one (default 50)")
+    storage_commands.add_reconcile(add, _user)
     add("status", status, "show schema, rows, runs and open rejects")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
@@ -70,7 +70,10 @@ class WriteOutcome:
 
     def to_dict(self) -> dict[str, Any]:
         """Return this as JSON values."""
-        return asdict(self) | {"written": list(self.written), "new_agencies": list(self.new_agencies)}
+        values = {f.name: getattr(self, f.name) for f in fields(WriteOutcome)}  # asdict makes nonsense of a Counter
+        mappings = {name: dict(value) for name, value in values.items() if isinstance(value, Mapping)}
+        lists = {name: list(values[name]) for name in ("written", "new_agencies")}
+        return values | mappings | lists
 
 
 class RejectSink(Protocol):

@@ -1,0 +1,1 @@
+"""Two stores that shall hold the same: what one missed, and bringing it there."""

@@ -1,0 +1,210 @@
+"""The one place where Airflow's connections become settings, their secrets masked (docs/connections.md)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+if TYPE_CHECKING:
+    from data_platform.settings import Settings
+
+__all__ = [
+    "HUGGINGFACE_CONNECTION",
+    "POSTGRES_CONNECTION",
+    "HubAccess",
+    "environment_settings",
+    "hub_access",
+    "mask",
+    "postgres_connection_id",
+    "secrets_of",
+    "with_connections",
+]
+
+#: Connections that, where they exist, win over the environment (DESIGN §4).
+POSTGRES_CONNECTION = "govbrnews_postgres"
+HUGGINGFACE_CONNECTION = "huggingface_default"
+
+#: What Airflow's own PostgresHook reads from the extra field; libpq would not know these.
+_NOT_FOR_LIBPQ = {
+    "__extra__",
+    "aws_conn_id",
+    "azure_conn_id",
+    "cluster-identifier",
+    "cursor",
+    "iam",
+    "redshift",
+    "redshift-serverless",
+    "sqlalchemy_query",
+    "sqlalchemy_scheme",
+    "workgroup-name",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubAccess:
+    """What a connection says of the Hub; "" is unset.
+
+    Attributes:
+        token: its password.
+        endpoint: its host.
+        dataset: `dataset` in its extra field.
+        reduced_dataset: `reduced_dataset` there.
+    """
+
+    token: str = ""
+    endpoint: str = ""
+    dataset: str = ""
+    reduced_dataset: str = ""
+
+
+def postgres_connection_id(given: str | None = None) -> str:
+    """Return the id of the connection to PostgreSQL: the one given, GOVBRNEWS_POSTGRES_CONN_ID, or the usual one."""
+    return given or os.environ.get("GOVBRNEWS_POSTGRES_CONN_ID", "").strip() or POSTGRES_CONNECTION
+
+
+def environment_settings(*, with_postgres: bool = True, **replaced: Any) -> Settings:  # noqa: ANN401 - fields of Settings
+    """Return the environment's settings, some of them replaced.
+
+    Args:
+        with_postgres: False leaves the address of PostgreSQL out: what does without it must not fail because that
+            cannot be read.
+        replaced: fields that have another value here.
+    """
+    from data_platform.settings import Settings
+
+    names = () if with_postgres else ("DATABASE_URL", "GOVBRNEWS_DB_")
+    seen = {name: value for name, value in os.environ.items() if not name.startswith(names)}
+    return replace(Settings.from_environment(seen), **replaced)
+
+
+def with_connections(settings: Settings, *, postgres: str | None = None, huggingface: str | None = None) -> Settings:
+    """Return settings with what connections say on top, their secrets masked in logs.
+
+    Args:
+        settings: of the environment.
+        postgres: id of the connection to PostgreSQL; None leaves the database alone.
+        huggingface: id of the connection to the Hub; None leaves the Hub alone.
+
+    Raises:
+        ConfigurationError: a connection is there and cannot be read.
+    """
+    if postgres is not None:
+        settings = replace(settings, database_url=_database_url(postgres) or settings.database_url)
+    if huggingface is not None:
+        settings = _with_hub(settings, hub_access(huggingface))
+    mask(settings)
+    return settings
+
+
+def hub_access(connection_id: str) -> HubAccess:
+    """Return what a connection says of the Hub; nothing if there is no such connection."""
+    connection = _connection(connection_id)
+    if connection is None:
+        return HubAccess()
+    extra = _extra(connection)
+    return HubAccess(
+        token=_text(connection.password),
+        endpoint=_endpoint(connection),
+        dataset=_text(extra.get("dataset")),
+        reduced_dataset=_text(extra.get("reduced_dataset")),
+    )
+
+
+def mask(settings: Settings) -> None:
+    """Let Airflow hide the secrets of settings in every log, in the forms in which they may turn up."""
+    from airflow.sdk.log import mask_secret
+
+    for secret in secrets_of(settings):
+        mask_secret(secret)
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """Return the secrets of settings, percent-encoded forms included, the longest first."""
+    found = {settings.hf_token}
+    if settings.database_url:
+        split = urlsplit(settings.database_url)
+        written = split.netloc.rpartition("@")[0].partition(":")[2]
+        in_query = [value for name, value in parse_qsl(split.query) if name in {"password", "sslpassword"}]
+        for secret in (written, *in_query):
+            found |= {secret, unquote(secret), quote(unquote(secret), safe="")}
+    return sorted(filter(None, found), key=len, reverse=True)
+
+
+def _with_hub(settings: Settings, access: HubAccess) -> Settings:
+    dataset = access.dataset or settings.hf_dataset
+    reduced = access.reduced_dataset or settings.hf_reduced_dataset
+    if access.dataset and not access.reduced_dataset and not os.environ.get("HF_REDUCED_DATASET", "").strip():
+        reduced = f"{dataset}-reduced"
+    return replace(
+        settings,
+        hf_token=access.token or settings.hf_token,
+        hf_endpoint=access.endpoint or settings.hf_endpoint,
+        hf_dataset=dataset,
+        hf_reduced_dataset=reduced,
+    )
+
+
+def _database_url(connection_id: str) -> str:
+    """Return the address that a connection stands for, "" if there is no such connection."""
+    from data_platform.errors import ConfigurationError
+    from data_platform.settings import Settings
+
+    connection = _connection(connection_id)
+    if connection is None:
+        return ""
+    if _text(connection.conn_type) not in {"", "postgres", "postgresql"}:
+        raise ConfigurationError(
+            f"connection {connection_id!r} is of type {connection.conn_type!r}", hint="make it one of type postgres"
+        )
+    extra = {name: _text(value) for name, value in _extra(connection).items() if name not in _NOT_FOR_LIBPQ}
+    host = _text(connection.host) or extra.pop("host", "")
+    if not host:
+        raise ConfigurationError(f"connection {connection_id!r} has no host", hint="fill in its host")
+    # The same words as in the environment make the same address, quoting, sockets and IPv6 included.
+    url = Settings.from_environment(
+        {
+            "GOVBRNEWS_DB_HOST": host,
+            "GOVBRNEWS_DB_PORT": _text(connection.port),
+            "GOVBRNEWS_DB_NAME": _text(connection.schema),
+            "GOVBRNEWS_DB_USER": _text(connection.login),
+            "GOVBRNEWS_DB_PASSWORD": _text(connection.password),
+        }
+    ).database_url
+    options = urlencode({name: value for name, value in extra.items() if value}, quote_via=quote)
+    return f"{url}{'&' if '?' in url else '?'}{options}" if options else url
+
+
+def _connection(connection_id: str) -> Any:  # noqa: ANN401 - Airflow's Connection, whose import is slow
+    from airflow.sdk import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        return Connection.get(connection_id)
+    except AirflowNotFoundException:
+        return None
+
+
+def _extra(connection: Any) -> dict[str, Any]:  # noqa: ANN401 - see above
+    from data_platform.errors import ConfigurationError
+
+    extra = connection.extra_dejson
+    if connection.extra and not isinstance(extra, dict):
+        raise ConfigurationError(
+            f"the extra field of connection {connection.conn_id!r} is no JSON object", hint='write {"name": "value"}'
+        )
+    return dict(extra or {})
+
+
+def _endpoint(connection: Any) -> str:  # noqa: ANN401 - see above
+    """Return the address of the Hub; a connection written as a URI has its scheme apart."""
+    host = _text(connection.host).rstrip("/")
+    if host and "://" not in host:
+        scheme = _text(connection.schema) if _text(connection.schema) in {"http", "https"} else "https"
+        host = f"{scheme}://{host}" + (f":{connection.port}" if connection.port else "")
+    return host
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()
