@@ -14,7 +14,7 @@ from collections import Counter
 
 __all__ = ["FAILPOINTS", "FailpointError", "failpoint"]
 
-#: Every failpoint of the package, in the order in which a migration passes them.
+#: Every failpoint of the package, in the order in which a migration, then a write to the Hub passes them.
 FAILPOINTS: tuple[str, ...] = (
     "plan.after_run_created",
     "plan.after_keys",
@@ -32,6 +32,10 @@ FAILPOINTS: tuple[str, ...] = (
     "validate.before_store",
     "report.before_write",
     "finish.before_done",
+    "hub.before_preupload",
+    "hub.before_commit",
+    "hub.after_commit",
+    "hub.between_datasets",
 )
 
 _VARIABLE = "GOVBR_FAILPOINTS"

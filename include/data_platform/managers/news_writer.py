@@ -24,8 +24,8 @@ from data_platform.queries import read_sql
 
 __all__ = [
     "find",
+    "hold",
     "insert_new",
-    "lock_rows",
     "make_stubs",
     "ready_to_write",
     "rows_of",
@@ -38,6 +38,13 @@ _LEFT = "left_alone"
 _NEVER: LiteralString = "false"
 #: An older scrape never overwrites a newer one.
 _STALE: LiteralString = "coalesce(i.extracted_at < n.extracted_at, false)"
+_MARK = (
+    "UPDATE news n SET duplicate_of = m.mark FROM unnest(%(ids)s::text[], %(marks)s::text[]) AS m (unique_id, mark)"
+    " WHERE n.unique_id = m.unique_id"
+)
+_HOLD_ROWS = (
+    'SELECT unique_id FROM news WHERE unique_id = ANY (%(ids)s) ORDER BY unique_id COLLATE "C" FOR NO KEY UPDATE'
+)
 
 
 def ready_to_write(connection: Connection[Any]) -> None:
@@ -60,23 +67,24 @@ def ready_to_write(connection: Connection[Any]) -> None:
         )
 
 
-def find(connection: Connection[Any], rows: pa.RecordBatch) -> Found:
+def find(connection: Connection[Any], rows: pa.RecordBatch, *, to_write: bool = False) -> Found:
     """Return what news has of the articles of a batch.
 
     Args:
         connection: inside a transaction.
         rows: at least unique_id and agency; url if it was given.
+        to_write: whether to hold what is found.
     """
-    nothing = pa.nulls(rows.num_rows, pa.string())
-    urls = canonical_urls(rows.column("url")) if "url" in rows.schema.names else nothing
-    found = connection.execute(
-        read_sql("write_find.sql"),
-        {
-            "ids": rows.column("unique_id").to_pylist(),
-            "agencies": rows.column("agency").to_pylist(),
-            "urls": urls.to_pylist(),
-        },
-    ).fetchall()
+    found = _found(connection, rows)
+    held: set[str] = set()
+    while to_write and not held.issuperset({*found.ids, *found.articles.values()}):
+        held |= hold(connection, rows)
+        found = _found(connection, rows)  # another session may have changed them before they were ours
+    return found
+
+
+def _found(connection: Connection[Any], rows: pa.RecordBatch) -> Found:
+    found = connection.execute(read_sql("write_find.sql"), _keys(rows)).fetchall()
     return Found(
         frozenset(uid for uid, known, *_ in found if known),
         {(agency, url): primary for _, _, agency, url, primary in found if primary is not None},
@@ -111,7 +119,7 @@ def update_scraped(
 
     Args:
         connection: inside a transaction.
-        rows: unique_id as the table has it, and the columns given; only those of the scraper are taken.
+        rows: unique_id of rows that are held, and the columns given; only those of the scraper are taken.
         leave: column -> rows whose new cell is not to be taken.
         catalogue: agencies and themes.
     """
@@ -128,20 +136,33 @@ def update_cells(connection: Connection[Any], rows: pa.RecordBatch, catalogue: C
 
     Args:
         connection: inside a transaction.
-        rows: unique_id and the columns to write; of the theme cells all nine or none.
+        rows: unique_id of rows that are held, and the columns to write; of the theme cells all nine or none.
         catalogue: with every agency of the rows.
     """
     moves = bool({"url", "agency"} & set(rows.schema.names))
     return _update(connection, news_columns(rows, catalogue), stale=_NEVER, moves=moves)
 
 
-def lock_rows(connection: Connection[Any], unique_ids: Sequence[str]) -> list[str]:
-    """Hold rows until the transaction ends, in one order for all sessions; return those that there are."""
-    found = connection.execute(
-        'SELECT unique_id FROM news WHERE unique_id = ANY (%s) ORDER BY unique_id COLLATE "C" FOR NO KEY UPDATE',
-        (list(unique_ids),),
-    ).fetchall()
-    return [uid for (uid,) in found]
+def hold(connection: Connection[Any], rows: pa.RecordBatch) -> set[str]:
+    """Hold rows that will be written until the transaction ends, in one order for all sessions; return what is held.
+
+    What shares an article with them, or will, is held as well: whoever comes to an article, leaves it or changes its
+    order waits for the other, and then sees what the other made of it. Else a row could become the double of a primary
+    that is just leaving.
+
+    Args:
+        connection: inside a transaction.
+        rows: unique_id and the columns that will be written; of agency and url all that are looked for.
+    """
+    keys = _keys(rows)
+    if not {"agency", "url", "extracted_at"} & set(rows.schema.names):  # then every article stays as it is
+        return {uid for (uid,) in connection.execute(_HOLD_ROWS, keys).fetchall()}
+    held: set[str] = set()
+    while True:  # until nobody has come to these articles while this session waited
+        found = {uid for (uid,) in connection.execute(read_sql("write_hold.sql"), keys).fetchall()}
+        if found <= held:
+            return held
+        held |= found
 
 
 def rows_of(connection: Connection[Any], unique_ids: Sequence[str], *, names: Sequence[str] = ()) -> pa.Table:
@@ -175,7 +196,8 @@ def _update(
     statement = read_sql("write_update.sql").replace("/*assignments*/", assignments).replace("/*stale*/", stale)
     joined = "LEFT JOIN moving m ON m.unique_id = i.unique_id" if moved else ""
     changed = [uid for (uid,) in connection.execute(statement.replace("/*moving*/", joined)).fetchall()]
-    _settle(connection, changed, moved=moved, reordered="extracted_at" in made)
+    if moved or "extracted_at" in made:
+        _settle(connection, changed)
     connection.execute("DROP TABLE incoming")
     if moves:
         connection.execute("DROP TABLE moving")
@@ -210,19 +232,21 @@ def _move(connection: Connection[Any], made: Mapping[str, pa.Array], stale: Lite
     return connection.execute(statement.replace("/*stale*/", stale)).rowcount > 0
 
 
-def _settle(connection: Connection[Any], changed: list[str], *, moved: bool, reordered: bool) -> None:
+def _settle(connection: Connection[Any], changed: list[str]) -> None:
     """Put the right row first in every article whose rows a write may have brought out of order."""
-    articles: set[tuple[str, str]] = set()
-    if moved:
-        articles.update(
-            connection.execute(
-                "SELECT old_agency, old_url FROM moving WHERE old_url IS NOT NULL"
-                " UNION SELECT agency_key, canonical_url FROM moving WHERE canonical_url IS NOT NULL"
-            ).fetchall()
-        )
-    if reordered and changed:
-        articles.update(connection.execute(read_sql("write_articles.sql"), {"ids": changed}).fetchall())
-    if articles:
-        agencies, urls = zip(*sorted(articles), strict=True)
-        for name in ("write_settle_mark.sql", "write_settle_promote.sql"):
-            connection.execute(read_sql(name), {"agencies": list(agencies), "urls": list(urls)})
+    due = connection.execute(read_sql("write_settle.sql"), {"ids": changed}).fetchall()
+    marked = [(uid, mark) for uid, mark in due if mark is not None]
+    for rows in (marked, [(uid, mark) for uid, mark in due if mark is None]):  # no article has two unmarked at any time
+        if rows:
+            ids, marks = zip(*rows, strict=True)
+            connection.execute(_MARK, {"ids": list(ids), "marks": list(marks)})
+
+
+def _keys(rows: pa.RecordBatch) -> dict[str, list[str | None]]:
+    """Return what rows are recognised by, null for what is not given."""
+    nothing = pa.nulls(rows.num_rows, pa.string())
+    given = {name: rows.column(name) if name in rows.schema.names else nothing for name in ("unique_id", "agency")}
+    urls = canonical_urls(rows.column("url")) if "url" in rows.schema.names else nothing
+    return {
+        "ids": given["unique_id"].to_pylist(), "agencies": given["agency"].to_pylist(), "urls": urls.to_pylist()
+    }  # fmt: skip

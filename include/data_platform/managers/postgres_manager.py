@@ -22,7 +22,7 @@ from data_platform.managers.news_table import Catalogue
 from data_platform.managers.rejects import store_rejects
 from data_platform.managers.sync_marks import hand_out, mark_synced
 from data_platform.managers.transactions import Transactions
-from data_platform.managers.write_rules import complete, left_alone, merge_scraped, plan_insert
+from data_platform.managers.write_rules import complete, left_alone, plan_insert
 from data_platform.models.columns import COLUMN_NAMES, NORMAL_SCHEMA, THEME_COLUMNS
 from data_platform.models.days import instants_of_local
 from data_platform.models.publication import published_frame, published_rows
@@ -101,30 +101,32 @@ class PostgresManager:
             rejects = read.rejects()
             rows = read.cleaned.batch.filter(read.admitted)
             leave = {name: mask.filter(read.admitted) for name, mask in left_alone(read.cleaned).items()}
-            plan = plan_insert(rows, news_writer.find(connection, rows), allow_update=allow_update)
-            catalogue, stubs = self._with_agencies(connection, catalogue, rows)
-            inserted = changed = 0
-            if plan.new:
-                fresh = _new_rows(rows, plan.new, leave)
+            found = news_writer.find(connection, rows, to_write=allow_update)
+            plan = plan_insert(rows, found, allow_update=allow_update)
+            ids = rows.column("unique_id").to_pylist()
+            new = {ids[first]: first for first, _ in plan.new}
+            inserted, stubs = 0, list[str]()
+            if new:
+                fresh = complete(rows.take(pa.array(new.values(), pa.int64())))
+                catalogue, stubs = self._with_agencies(connection, catalogue, fresh)
                 inserted = news_writer.insert_new(connection, fresh, catalogue)
             updated: list[str] = []
-            if allow_update and plan.known:
-                at = pa.array([row for _, row in plan.known], pa.int64())
-                known = _renamed(rows.take(at), [uid for uid, _ in plan.known])
-                left = {name: mask.take(at) for name, mask in leave.items()}
-                updated = news_writer.update_scraped(connection, known, left, catalogue)
-                changed = len(updated)
-            ids = rows.column("unique_id").to_pylist()
+            if allow_update:
+                # A new article comes with the row that makes it; the row that wins may lead it to another's address.
+                later = [(ids[first], wins) for first, wins in plan.new if wins != first]
+                scraped = _scraped(rows, leave, [*plan.known, *later])
+                changed = news_writer.update_scraped(connection, *scraped, catalogue)
+                updated = [uid for uid in changed if uid not in new]
             return WriteOutcome(
                 given=given.batch.num_rows,
                 inserted=inserted,
-                updated=changed,
-                unchanged=len(plan.known) - changed,
+                updated=len(updated),
+                unchanged=len(plan.known) - len(updated),
                 duplicates=plan.duplicates,
                 rejected=store_rejects(connection, rejects, origin="insert", run_id=None),
                 rejected_by_reason=Counter(reject.reason for reject in rejects),
                 ids=plan.ids,
-                written=[*(ids[row] for row, _ in plan.new), *updated],
+                written=[*new, *updated],
                 cleanings=read.cleaned.counts(read.admitted),
                 new_agencies=stubs,
             ).checked("PostgreSQL")
@@ -156,9 +158,11 @@ class PostgresManager:
             news_writer.ready_to_write(connection)
             catalogue = self._read_catalogue(connection)
             read = judge("update", given, catalogue.themes if _all_themes(given.batch) else None).refuse_unreadable()
-            ids = read.cleaned.batch.column("unique_id")
-            there = pa.array(news_writer.lock_rows(connection, ids.filter(read.admitted).to_pylist()), pa.string())
-            read = read.refuse(pc.invert(pc.is_in(ids, value_set=there)), "unique_id", "unknown")
+            there = pa.array(
+                sorted(news_writer.hold(connection, read.cleaned.batch.filter(read.admitted))), pa.string()
+            )
+            known = pc.is_in(read.cleaned.batch.column("unique_id"), value_set=there)
+            read = read.refuse(pc.invert(known), "unique_id", "unknown")
             rejects = read.rejects()
             admitted = read.cleaned.batch.filter(read.admitted)
             rows = _last_of_each(admitted)
@@ -196,7 +200,8 @@ class PostgresManager:
             ValueError: a date is none.
         """
         first, last = (_day(name, text) for name, text in (("min_date", min_date), ("max_date", max_date)))
-        start, end = _midnights(first, last + timedelta(days=1))
+        (start,) = _midnights(first)
+        end = _midnights(last + timedelta(days=1))[0] if last < date.max else "infinity"
         query = (
             f"SELECT {', '.join(COLUMN_NAMES)} FROM news_published"  # noqa: S608 - names of ours
             " WHERE published_at >= %(start)s AND published_at < %(end)s"
@@ -277,9 +282,10 @@ class PostgresManager:
         """Return agencies and themes, read anew only if somebody changed them."""
         row = connection.execute(_CATALOGUE_VERSION).fetchone()
         version = row[0] if row else ""
-        if self._catalogue is None or self._catalogue[0] != version:
-            self._catalogue = (version, Catalogue.read(connection))
-        return self._catalogue[1]
+        kept = self._catalogue  # another thread may put another one there at any moment
+        if kept is None or kept[0] != version:
+            kept = self._catalogue = (version, Catalogue.read(connection))
+        return kept[1]
 
     def _with_agencies(
         self, connection: Connection[Any], catalogue: Catalogue, rows: pa.RecordBatch
@@ -307,18 +313,16 @@ def _told(what: str, outcome: WriteOutcome) -> WriteOutcome:
     return outcome
 
 
-def _new_rows(rows: pa.RecordBatch, new: Sequence[tuple[int, int]], leave: Mapping[str, pa.Array]) -> pa.RecordBatch:
-    """Return whole rows for new articles; one given several times takes the scraper's cells of the row that wins."""
-    made = complete(rows.take(pa.array([first for first, _ in new], pa.int64())))
-    if all(first == wins for first, wins in new):
-        return made
-    at = pa.array([wins for _, wins in new], pa.int64())
-    return merge_scraped(made, rows.take(at), {name: mask.take(at) for name, mask in leave.items()})
-
-
-def _renamed(rows: pa.RecordBatch, unique_ids: list[str]) -> pa.RecordBatch:
+def _scraped(
+    rows: pa.RecordBatch, leave: Mapping[str, pa.Array], known: Sequence[tuple[str, int]]
+) -> tuple[pa.RecordBatch, dict[str, pa.Array]]:
+    """Return the rows that articles follow, under the articles' ids, and their cells that could not be got."""
+    at = pa.array([row for _, row in known], pa.int64())
     place = rows.schema.get_field_index("unique_id")
-    return rows.set_column(place, rows.schema.field(place), pa.array(unique_ids, pa.string()))
+    renamed = rows.take(at).set_column(
+        place, rows.schema.field(place), pa.array([uid for uid, _ in known], pa.string())
+    )
+    return renamed, {name: mask.take(at) for name, mask in leave.items()}
 
 
 def _last_of_each(rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -81,7 +81,7 @@ class Transactions:
                 if attempt == _MOST_TRIES or not _may_be_repeated(error):
                     raise
                 _LOG.warning("PostgreSQL: try %d of %d failed, nothing was written: %s", attempt, _MOST_TRIES, error)
-            except pg.UniqueViolation as error:
+            except (pg.UniqueViolation, pg.ForeignKeyViolation) as error:  # what was looked up is another by now
                 if attempt == _MOST_TRIES:
                     raise BusyError(
                         f"PostgreSQL: somebody else keeps writing the same articles: {error}", hint="try again later"
@@ -132,6 +132,7 @@ class Transactions:
 
     def _borrow(self) -> PoolProxiedConnection:
         """Take a connection of the pool that answers."""
+        dead = self._pool.size()  # as many may have lain there while the server went away
         while True:
             try:
                 borrowed = self._pool.connect()
@@ -142,9 +143,12 @@ class Transactions:
             connection: Connection[Any] = borrowed.driver_connection  # type: ignore[assignment]
             try:
                 connection.execute("SELECT 1")
-            except psycopg.OperationalError:  # it lay in the pool while the server went away; the next one may be new
+            except psycopg.OperationalError:
                 borrowed.invalidate()
                 borrowed.close()
+                if not dead:
+                    raise
+                dead -= 1
                 continue
             return borrowed
 
@@ -169,7 +173,7 @@ class Transactions:
             try:
                 with self._open() as connection:
                     row = connection.execute("SELECT pg_xact_status(%s::text::xid8)", (xid,)).fetchone()
-            except (StoreUnavailableError, psycopg.OperationalError):
+            except (StoreUnavailableError, psycopg.Error):  # one that took over may not know the transaction at all
                 row = None
             if row and row[0] in {"committed", "aborted"}:
                 return str(row[0])

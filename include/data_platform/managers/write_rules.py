@@ -167,14 +167,14 @@ def same_cells(old: pa.RecordBatch, new: pa.RecordBatch, names: Sequence[str] = 
 
 
 def _with_extraction(old: pa.RecordBatch, cells: dict[str, pa.Array], new: pa.RecordBatch) -> pa.RecordBatch:
-    """Put rows together; extracted_at is the new one where a column of the scraper differs."""
+    """Put rows together; extracted_at is the new one where another column that scraping gives differs."""
     arrays = [cells[name] for name in COLUMN_NAMES]
     merged = pa.RecordBatch.from_arrays(arrays, schema=NORMAL_SCHEMA)
     if "extracted_at" not in new.schema.names:
         return merged
     before = old.column("extracted_at")
     moved = pc.coalesce(new.column("extracted_at"), before)
-    extracted = pc.if_else(same_cells(old, merged, SCRAPED), before, moved)
+    extracted = pc.if_else(same_cells(old, merged, ("agency", *SCRAPED)), before, moved)
     return merged.set_column(COLUMN_NAMES.index("extracted_at"), NORMAL_SCHEMA.field("extracted_at"), extracted)
 
 

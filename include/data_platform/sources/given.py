@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
-from itertools import starmap
+from itertools import chain, starmap
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,10 @@ def batch_of_columns(
         The given columns in the order of `COLUMNS`; a batch without rows if nothing is given at all.
 
     Raises:
-        ValueError: a column is unknown, missing, no list, or of another length; names it.
+        ValueError: it is no dict; or a column is unknown, missing, no list, or of another length; names it.
     """
+    if not hasattr(new_data, "items"):
+        raise ValueError(f"a dict of lists is wanted, not {type(new_data).__name__}")
     columns = {_name(name): _values(name, values) for name, values in new_data.items()}
     if not columns:
         return _empty(required)
@@ -91,7 +93,9 @@ def _check_names(names: Sequence[str] | Mapping[str, Any], required: Sequence[st
 
 
 def _values(name: str, values: Any) -> Sequence[Any]:  # noqa: ANN401 - a caller's value
-    if isinstance(values, str | bytes | Mapping) or not (hasattr(values, "__len__") and hasattr(values, "__iter__")):
+    # A set has no order to put beside other columns, an array of no dimension no values.
+    odd = isinstance(values, str | bytes | Mapping | set | frozenset) or getattr(values, "ndim", 1) == 0
+    if odd or not (hasattr(values, "__len__") and hasattr(values, "__iter__")):
         raise ValueError(f"column {name!r} must be a list of values, not {type(values).__name__}")
     return values if isinstance(values, list) else list(values)
 
@@ -115,8 +119,7 @@ def _series(column: Column, series: Any) -> _Given:  # noqa: ANN401 - pandas
 
 
 def _listed(values: Sequence[Any], read: Any, wanted: pa.DataType) -> _Given:  # noqa: ANN401 - a function of one cell
-    kinds = set(map(type, values))
-    if kinds <= {str, type(None)} if wanted == pa.string() else kinds <= {list, type(None)}:  # as nearly always
+    if _is_plain(values, wanted):  # as nearly always
         with suppress(pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):  # something odd inside: cell by cell
             return pa.array(values, wanted), {}
     found = [read(value) for value in values]
@@ -126,12 +129,20 @@ def _listed(values: Sequence[Any], read: Any, wanted: pa.DataType) -> _Given:  #
     return pa.array(found, wanted), unread
 
 
+def _is_plain(values: Sequence[Any], wanted: pa.DataType) -> bool:
+    """Whether Arrow reads every cell as the functions below would; it takes bytes for text, which they do not."""
+    if wanted == pa.string():
+        return set(map(type, values)) <= {str, type(None)}
+    lists = set(map(type, values)) <= {list, type(None)}
+    return lists and set(map(type, chain.from_iterable(filter(None, values)))) <= {str, type(None)}
+
+
 def _text(value: Any) -> Any:  # noqa: ANN401 - any cell, or _UNREAD
     if value is None or (type(value) is str and value.isascii()):
         return value
     if isinstance(value, str):
         # Half a character, which no store can hold, becomes the sign for one that could not be read.
-        return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return None if _is_nothing(value) else _UNREAD
 
 
@@ -151,6 +162,8 @@ def _tags(value: Any) -> Any:  # noqa: ANN401 - any cell, or _UNREAD
             return None
         parsed = parse_tags(value)
         return _UNREAD if parsed is None else parsed
+    if isinstance(value, np.ndarray) and not value.ndim:
+        return _tags(value.item())
     if isinstance(value, list | tuple | set | frozenset | np.ndarray | pa.ListScalar | pa.Array):
         listed = value.as_py() if isinstance(value, pa.ListScalar) else list(value)
         tags = [_text(tag.as_py() if isinstance(tag, pa.Scalar) else tag) for tag in listed or ()]

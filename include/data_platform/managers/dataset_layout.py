@@ -1,0 +1,234 @@
+"""Where a row stands in the published dataset, and the file that a set of rows makes.
+
+`data/train-YYYY-MM.parquet` holds the rows of one São Paulo month of publication; `data/train-undated.parquet` those
+that admission refuses (no date, no title, ...), which stay published as they are. Anything else below `data/train` is
+the legacy layout. A file is a pure function of its rows: fixed order, exact types, fixed row groups, content-defined
+chunks. So equal rows give equal bytes and need no upload, and a small edit leaves most chunks as they were.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data_platform.errors import IntegrityError, StoreError
+from data_platform.models.columns import NORMAL_SCHEMA, PUBLISHED_SCHEMA
+from data_platform.models.days import days_of
+from data_platform.models.digest import row_digests
+from data_platform.models.publication import normal_rows, published_rows
+
+__all__ = [
+    "ORDER",
+    "REDUCED_SCHEMA",
+    "UNDATED",
+    "Layout",
+    "check_schema",
+    "data_files",
+    "layout_of",
+    "month_of_path",
+    "months_of",
+    "partition_path",
+    "read_partition",
+    "write_partition",
+    "write_reduced",
+]
+
+UNDATED = "data/train-undated.parquet"
+#: What the rows of a file are sorted by, ids by their bytes. Undated rows repeat both and go by their digest then.
+ORDER = ("published_at", "unique_id")
+#: The columns of the reduced dataset, in its order (FIELD_FACTS §1.1).
+REDUCED_SCHEMA: pa.Schema = pa.schema([PUBLISHED_SCHEMA.field(n) for n in ("published_at", "agency", "title", "url")])
+
+_MONTHLY = re.compile(r"data/train-(?P<month>\d{4}-(?:0[1-9]|1[0-2]))\.parquet")
+_DATA = re.compile(r"data/train[^/]*\.parquet")
+_MONTHS_A_YEAR = 12
+#: Some 12 MB, of which a writer holds a few copies; more row groups would mean more ranges to read keys from.
+_ROW_GROUP_ROWS = 2_500
+#: Where values repeat. A dictionary of texts that do not would only be given up half-way, and blur the chunks.
+_REPEATING = [
+    "agency",
+    "category",
+    "tags.list.element",
+    *(n for n in PUBLISHED_SCHEMA.names if n.startswith(("theme_1", "most_specific"))),
+]
+#: The extremes of long texts would make up most of a footer, which is read to find any row.
+_WITH_STATISTICS = ["unique_id", "published_at", "updated_datetime", "extracted_at", *_REPEATING]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The data files of a commit.
+
+    Attributes:
+        partitions: paths of monthly files and of the undated one, sorted.
+        legacy: paths of data files in any other form, sorted.
+    """
+
+    partitions: tuple[str, ...]
+    legacy: tuple[str, ...]
+
+
+def data_files(paths: Iterable[str]) -> list[str]:
+    """Return the paths that `data/train-*` takes in, sorted."""
+    return sorted(path for path in paths if _DATA.fullmatch(path))
+
+
+def layout_of(paths: Iterable[str]) -> Layout:
+    """Tell the data files among the paths of a commit apart."""
+    ours: list[str] = []
+    legacy: list[str] = []
+    for path in data_files(paths):
+        (ours if path == UNDATED or _MONTHLY.fullmatch(path) else legacy).append(path)
+    return Layout(tuple(ours), tuple(legacy))
+
+
+def partition_path(month: str | None) -> str:
+    """Return the path of a month's file (`YYYY-MM`), or of the undated rows."""
+    return UNDATED if month is None else f"data/train-{month}.parquet"
+
+
+def month_of_path(path: str) -> str | None:
+    """Return the month of a monthly file, None for every other path."""
+    found = _MONTHLY.fullmatch(path)
+    return found["month"] if found else None
+
+
+def months_of(instants: pa.Array) -> pa.Array:
+    """Return the São Paulo months (`YYYY-MM`) of instants with zone, null for null."""
+    days = days_of(instants)
+    numbers = pc.add(pc.multiply(pc.year(days), _MONTHS_A_YEAR), pc.subtract(pc.month(days), 1))
+    encoded = numbers.dictionary_encode()
+    names = [f"{n // _MONTHS_A_YEAR:04d}-{n % _MONTHS_A_YEAR + 1:02d}" for n in encoded.dictionary.to_pylist()]
+    return pa.array(names, pa.string()).take(encoded.indices)
+
+
+def check_schema(found: pa.Schema, name: str, wanted: pa.Schema = PUBLISHED_SCHEMA) -> None:
+    """Refuse a file that is not exactly in the published types.
+
+    Raises:
+        StoreError: says which columns differ and how.
+    """
+    if found.equals(wanted, check_metadata=False):
+        return
+    told = [f"{n} is missing" for n in wanted.names if n not in found.names]
+    told += [f"{n} does not belong there" for n in found.names if n not in wanted.names]
+    told += [
+        f"{n} is {found.field(n).type}, not {wanted.field(n).type}"
+        for n in wanted.names
+        if found.names.count(n) == 1 and found.field(n).type != wanted.field(n).type
+    ]
+    raise StoreError(
+        f"{name} does not have the published columns: {'; '.join(told) or 'their order differs'}",
+        hint="it would break the whole dataset for its readers; write it anew, or go back to the commit before it",
+    )
+
+
+def write_partition(path: Path, rows: pa.Table) -> int:
+    """Write the file that some rows make and return how many rows it has.
+
+    Args:
+        path: where to.
+        rows: all 24 columns in the types of `NORMAL_SCHEMA`, in any order.
+
+    Raises:
+        IntegrityError: the file does not hold every row given.
+    """
+    order = _sorted(rows)
+    with _writer(path, PUBLISHED_SCHEMA) as writer:
+        for start in range(0, rows.num_rows, _ROW_GROUP_ROWS):
+            # One row group's rows at a time are put in order: a second copy of all is not needed.
+            group = rows.take(pa.array(order[start : start + _ROW_GROUP_ROWS])).combine_chunks()
+            published = pa.Table.from_batches([published_rows(b) for b in group.to_batches()], PUBLISHED_SCHEMA)
+            writer.write_table(published.combine_chunks(), row_group_size=_ROW_GROUP_ROWS)
+    return _written(path, PUBLISHED_SCHEMA, rows.num_rows)
+
+
+def write_reduced(path: Path, rows: pa.Table) -> int:
+    """Write a file of the reduced dataset: the rows of one of the main one's, in its order, in four columns.
+
+    Args:
+        path: where to.
+        rows: the four columns in their published types, in the order of the main dataset's file.
+
+    Raises:
+        IntegrityError: the file does not hold every row given.
+    """
+    with _writer(path, REDUCED_SCHEMA) as writer:
+        whole = rows.select(REDUCED_SCHEMA.names).cast(REDUCED_SCHEMA).combine_chunks()
+        writer.write_table(whole, row_group_size=_ROW_GROUP_ROWS)
+    return _written(path, REDUCED_SCHEMA, rows.num_rows)
+
+
+def read_partition(path: Path, name: str) -> pa.Table:
+    """Return the rows of a file that `write_partition` made, in the types of `NORMAL_SCHEMA`.
+
+    Args:
+        path: the local file.
+        name: what messages call it.
+
+    Raises:
+        StoreError: its columns are not the published ones, or it is damaged.
+    """
+    try:
+        with pq.ParquetFile(path, memory_map=False, page_checksum_verification=True) as file:
+            check_schema(file.schema_arrow, name)
+            table = file.read(use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{name} cannot be read: {error}", hint="go back to the commit before it") from error
+    batches = [normal_rows(batch) for batch in table.replace_schema_metadata(None).to_batches()]
+    return pa.Table.from_batches(batches, NORMAL_SCHEMA)
+
+
+def _sorted(rows: pa.Table) -> np.ndarray:
+    keys = rows.select(list(ORDER))
+    order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in ORDER]).to_numpy()
+    ordered = keys.take(pa.array(order))
+    if _repeats(ordered):
+        # Nothing but the whole row tells such rows apart; equal ones may stand in any order.
+        digests = np.array([d.hex() for batch in rows.to_batches() for d in row_digests(batch)])
+        whole = keys.append_column("digest", pa.array(digests, pa.string()))
+        by = [(name, "ascending") for name in (*ORDER, "digest")]
+        order = pc.sort_indices(whole, sort_keys=by).to_numpy()
+    return np.asarray(order)
+
+
+def _repeats(ordered: pa.Table) -> bool:
+    """Whether any two neighbours have the same keys, nulls counting as the same."""
+    rows = ordered.num_rows
+    if rows <= 1:
+        return False
+    same = pa.array(np.ones(rows - 1, dtype=bool))
+    for name in ORDER:
+        column = ordered.column(name).combine_chunks()
+        before, after = column.slice(0, rows - 1), column.slice(1)
+        both_null = pc.and_(before.is_null(), after.is_null())
+        same = pc.and_(same, pc.or_(pc.fill_null(pc.equal(before, after), False), both_null))
+    return bool(pc.any(same).as_py())
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=[name for name in _REPEATING if name.split(".")[0] in schema.names],
+        use_content_defined_chunking=True,
+        write_statistics=[name for name in _WITH_STATISTICS if name.split(".")[0] in schema.names],
+        write_page_checksum=True,
+    )
+
+
+def _written(path: Path, schema: pa.Schema, rows: int) -> int:
+    with pq.ParquetFile(path) as file:
+        check_schema(file.schema_arrow, path.name, schema)
+        found = int(file.metadata.num_rows)
+    if found != rows:
+        raise IntegrityError(f"{path.name} was given {rows} rows and holds {found}", hint="nothing was uploaded")
+    return found
