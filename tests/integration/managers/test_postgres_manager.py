@@ -83,6 +83,20 @@ def test_updates_of_the_same_rows_from_many_sides_all_arrive(store: Store, manag
         assert {column: row[column] for column in columns} == {column: f"{column} novo" for column in columns}
 
 
+def test_a_row_given_twice_may_end_at_the_address_of_another(store: Store, manager: PostgresManager) -> None:
+    """Its later row has an address that is taken, in the table or by another new row: it comes in as a double."""
+    there, one, two = article(0), article(3), article(6)
+    insert(manager, there)
+    rows = [one, two, newer(one, url=there["url"]), newer(two, url=one["url"] + "/view"), newer(one, hours=1)]
+    outcome = manager.insert_rows(as_columns(rows), allow_update=True)
+    assert outcome.counts == {"given": 5, "inserted": 2, "updated": 0, "unchanged": 0, "duplicates": 3, "rejected": 0}
+    assert sorted(outcome.written) == sorted(row["unique_id"] for row in (one, two))
+    assert {uid: row["url"] for uid, row in store.published().items()} == {
+        there["unique_id"]: there["url"], one["unique_id"]: there["url"], two["unique_id"]: one["url"] + "/view",
+    }  # fmt: skip
+    assert doubles(store) == {one["unique_id"]: there["unique_id"]}
+
+
 # ------------------------------------------------------------------------------------------- catalogues
 
 
@@ -92,6 +106,35 @@ def test_an_agency_that_nobody_listed_gets_an_entry_that_says_so(store: Store, m
     assert (outcome.inserted, outcome.new_agencies) == (3, ["nova"])
     assert {row["key"] for row in store.agencies() if row["is_stub"]} == {"nova"}
     assert manager.insert_rows(as_columns([article(4, agency="nova")])).new_agencies == []
+
+
+def test_a_row_that_is_not_written_makes_no_agency(store: Store, manager: PostgresManager) -> None:
+    """An article stays with its agency, whatever a scrape calls it."""
+    insert(manager, article(1))
+    for allow_update in (False, True):
+        outcome = manager.insert_rows(
+            as_columns([newer(article(1, agency="typo"), title="n")]), allow_update=allow_update
+        )
+        assert (outcome.inserted, outcome.updated, outcome.new_agencies) == (0, allow_update, [])
+    assert {row["agency"] for row in store.published().values()} == {article(1)["agency"]}
+    assert "typo" not in {row["key"] for row in store.agencies()}
+
+
+def test_a_catalogue_that_changes_under_a_write_is_read_again(
+    store: Store, manager: PostgresManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows' copy of the agency's name is no longer true: a foreign key says so, which is no error."""
+    read, names = manager._read_catalogue, ["Renomeada"]
+
+    def read_then_rename(connection: Any) -> Any:
+        catalogue = read(connection)
+        if names:
+            store.execute(f"UPDATE agencies SET name = '{names.pop()}' WHERE key = '{article(1)['agency']}'")
+        return catalogue
+
+    monkeypatch.setattr(manager, "_read_catalogue", read_then_rename)
+    assert insert(manager, article(1)) == 1
+    assert store.value("SELECT agency_name FROM news") == "Renomeada"
 
 
 def test_a_newer_catalogue_is_noticed(store: Store, manager: PostgresManager) -> None:
@@ -242,6 +285,13 @@ def test_one_row_with_its_times(manager: PostgresManager) -> None:
     assert {name: found[name] for name in article(3)} == article(3)
     assert type(found["extracted_at"]) is datetime
     assert manager.get_by_unique_id("nobody") is None
+
+
+def test_every_day_that_a_date_can_name_can_be_asked_for(manager: PostgresManager) -> None:
+    last = article(1, published_at=datetime.max.replace(tzinfo=UTC))
+    insert(manager, article(0), last)
+    assert len(manager.get("0001-01-01", "9999-12-31")) == 2
+    assert list(manager.get("9999-12-31", "9999-12-31")["unique_id"]) == [last["unique_id"]]
 
 
 def test_ids_here_of_articles_elsewhere(manager: PostgresManager) -> None:

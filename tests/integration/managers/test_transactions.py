@@ -89,6 +89,25 @@ def test_when_nobody_knows_the_outcome_the_work_is_not_repeated(
     assert calls == [1]
 
 
+def test_a_server_that_takes_connections_and_drops_them_is_a_clear_error(proxy: LossyProxy) -> None:
+    """As a proxy does whose database is away."""
+    runs = made(proxy.url, pool_size=1)
+    runs.run(lambda connection: connection.execute("SELECT 2"))
+    proxy.times, proxy.word, proxy.after = 1000, b"SELECT 1", False
+    with pytest.raises(StoreUnavailableError, match="does not answer"):
+        runs.run(insert(1, []))
+    assert proxy.happened < 20
+
+
+def test_a_server_that_does_not_know_the_transaction_leaves_the_outcome_open(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that took over before it had heard of it: its answer is an error of its own."""
+    monkeypatch.setattr(module, "_COMMIT_QUESTION_S", 0.5)
+    with pytest.raises(StoreUnavailableError, match="does not say what became of it"):
+        made(database_url)._became("9999999999")
+
+
 def test_a_server_that_is_gone_is_a_clear_error(proxy: LossyProxy) -> None:
     runs = made("postgresql://nobody@127.0.0.1:1/none")
     with pytest.raises(StoreUnavailableError, match="does not answer"):

@@ -92,6 +92,10 @@ def test_an_update_writes_what_is_given() -> None:
     old = row("a", "1", summary="s", image="i")
     assert updated(old, {"summary": None, "agency": "aeb"}) == {"summary": None, "agency": "aeb"}
     assert updated(old, {"extracted_at": T0 + timedelta(1)}) == {}
+    assert updated(old, {"extracted_at": T0 + timedelta(1), "summary": None}) == {"summary": None}
+    # Of whose news it is a page tells: PostgreSQL's trigger says the same.
+    moved = {"agency": "aeb", "extracted_at": T0 + timedelta(1)}
+    assert updated(old, moved) == moved
     assert updated(old, {"extracted_at": T0 + timedelta(1), "image": None}) == {
         "image": None, "extracted_at": T0 + timedelta(1),
     }  # fmt: skip

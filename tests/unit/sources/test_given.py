@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -86,10 +87,27 @@ def test_tags_in_their_many_forms(value: Any, tags: list[str] | None) -> None:
     assert read("tags", value) == ([tags], {})
 
 
-@pytest.mark.parametrize("wrong", [7, {"a": 1}, ["a", 7], "[['a']]"])
+@pytest.mark.parametrize("wrong", [7, {"a": 1}, ["a", 7], "[['a']]", [b"a"], np.array(7)])
 def test_what_is_no_list_of_texts_is_told(wrong: Any) -> None:
     values, told = read("tags", ["a"], wrong)
     assert (values, list(told)) == ([["a"], None], [1])
+
+
+@pytest.mark.parametrize("neighbour", [["a"], ("a",)])
+def test_what_a_cell_becomes_does_not_hang_on_its_neighbours(neighbour: Any) -> None:
+    assert read("tags", [b"a"], neighbour) == ([None, ["a"]], {0: "[b'a']"})
+
+
+def test_an_array_of_one_value_is_that_value() -> None:
+    assert read("tags", np.array("a, b"), np.array(None)) == ([["a", "b"], None], {})
+
+
+class _Word(str, Enum):  # noqa: UP042 - a StrEnum prints its characters, this one does not
+    NEWS = "Notícias"
+
+
+def test_a_text_is_its_characters_however_its_type_prints_it() -> None:
+    assert read("title", _Word.NEWS, np.str_("é")) == (["Notícias", "é"], {})
 
 
 def test_half_a_character_is_replaced() -> None:
@@ -119,9 +137,13 @@ def test_columns_come_in_the_datasets_order_and_only_those_given() -> None:
         (KEYS | {"title": "t"}, "column 'title' must be a list of values, not str"),
         (KEYS | {"title": None}, "column 'title' must be a list of values, not NoneType"),
         (KEYS | {"title": {"t": 1}}, "column 'title' must be a list of values, not dict"),
+        (KEYS | {"title": {"t"}}, "column 'title' must be a list of values, not set"),
+        (KEYS | {"title": np.array("t")}, "column 'title' must be a list of values, not ndarray"),
+        (None, "a dict of lists is wanted, not NoneType"),
+        ([KEYS], "a dict of lists is wanted, not list"),
     ],
 )
-def test_a_malformed_call_names_the_column(call: dict[Any, Any], said: str) -> None:
+def test_a_malformed_call_names_the_column(call: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         batch_of_columns(call)
 
