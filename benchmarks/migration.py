@@ -30,7 +30,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from data_platform.managers.news_table import NEWS_COLUMNS
+from data_platform.managers.postgres.news_table import NEWS_COLUMNS
 from data_platform.schema import upgrade
 from dev.embedded_postgres import EmbeddedPostgres, system_postgres_bin
 from dev.sample_data import write_corpus

@@ -26,7 +26,7 @@ import psycopg
 import pyarrow.parquet as pq
 
 from benchmarks.migration import ROWS, against, command, sample_corpus
-from data_platform.managers.news_table import NEWS_COLUMNS
+from data_platform.managers.postgres.news_table import NEWS_COLUMNS
 from data_platform.managers.postgres_manager import PostgresManager
 from dev.embedded_postgres import EmbeddedPostgres, system_postgres_bin
 

@@ -32,6 +32,8 @@ FAILPOINTS: tuple[str, ...] = (
     "validate.before_store",
     "report.before_write",
     "finish.before_done",
+    "postgres.before_commit",
+    "postgres.after_commit",
     "hub.before_preupload",
     "hub.before_commit",
     "hub.after_commit",

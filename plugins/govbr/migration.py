@@ -52,7 +52,7 @@ def migration_job(params: Mapping[str, Any], *, started_by: str, statement_timeo
 def prepare_database(*, statement_timeout_s: int) -> dict[str, Any]:
     """Bring the schema up to date and fill agencies and themes where they are empty; return what was done."""
     from data_platform.jobs.master_data import load_agencies, load_themes, populate_agencies, populate_themes
-    from data_platform.managers.database import connect, translate_errors
+    from data_platform.managers.postgres.database import connect, translate_errors
     from data_platform.schema import upgrade
 
     settings = task_settings(statement_timeout_s=statement_timeout_s)

@@ -24,9 +24,9 @@ from data_platform.jobs.reconcile.missed import repair_missed
 from data_platform.jobs.reconcile.repair_outcome import EntryRepair, RepairOutcome
 from data_platform.managers.dataset_manager import DatasetManager
 from data_platform.managers.interface import NewsStore, WriteOutcome
-from data_platform.managers.ledger_entry import LedgerEntry
+from data_platform.managers.ledger.entry import LedgerEntry
+from data_platform.managers.ledger.run_ledger import REPAIR, RunLedger
 from data_platform.managers.postgres_manager import PostgresManager
-from data_platform.managers.run_ledger import REPAIR, RunLedger
 from data_platform.managers.storage_adapter import StorageAdapter
 from data_platform.managers.storage_mode import ReadSource, StorageBackend, StorageMode
 from data_platform.settings import Settings

@@ -22,7 +22,7 @@ from airflow.sdk.log import _secrets_masker
 from huggingface_hub import constants
 
 from data_platform.errors import ConfigurationError, StoreError
-from data_platform.managers.run_ledger import WRITE
+from data_platform.managers.ledger.run_ledger import WRITE
 from data_platform.managers.storage_mode import ReadSource, StorageBackend, StorageMode
 from dev.embedded_postgres import EmbeddedPostgres
 from dev.hub_server import HubServer, HubStore, Token
@@ -395,7 +395,7 @@ def test_an_error_that_quotes_a_secret_is_told_without_it(
     def chatty(url: str, **_: Any) -> None:
         raise RuntimeError(f"cannot open {url} with {PASSWORD!r}, see https://someone:hidden@host/x")
 
-    monkeypatch.setattr("data_platform.managers.database.connect", chatty)
+    monkeypatch.setattr("data_platform.managers.postgres.database.connect", chatty)
     ok, message = NewsPostgresHook().test_connection()
     assert not ok
     assert message.startswith("RuntimeError: cannot open postgresql://u:***@127.0.0.1")

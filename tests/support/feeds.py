@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from data_platform.managers.change_feed import ChangeFeed, Window
-from data_platform.managers.feed_position import BEGINNING
+from data_platform.managers.postgres.change_feed import ChangeFeed, Window
+from data_platform.managers.postgres.feed_position import BEGINNING
 
 __all__ = ["Crash", "Mirror", "Writer", "published"]
 

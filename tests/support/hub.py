@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_platform.managers.dataset_layout import data_files
-from data_platform.managers.hub_session import Backoff
+from data_platform.managers.hub.layout import data_files
+from data_platform.managers.hub.session import Backoff
 from data_platform.models.columns import COLUMN_NAMES, PUBLISHED_SCHEMA
 from data_platform.settings import Settings
 from dev.hub_server import HubServer, HubStore

@@ -95,7 +95,7 @@ def populate_agencies(arguments: argparse.Namespace, settings: Settings, console
     """Load agencies."""
     from data_platform.jobs.master_data import load_agencies
     from data_platform.jobs.master_data import populate_agencies as populate
-    from data_platform.managers.database import connect
+    from data_platform.managers.postgres.database import connect
 
     agencies = load_agencies(arguments.source or settings.agencies_source)
     with _ready(settings), connect(settings.require_database(), purpose="populate-agencies") as connection:
@@ -107,7 +107,7 @@ def populate_themes(arguments: argparse.Namespace, settings: Settings, console: 
     """Load themes."""
     from data_platform.jobs.master_data import load_themes
     from data_platform.jobs.master_data import populate_themes as populate
-    from data_platform.managers.database import connect
+    from data_platform.managers.postgres.database import connect
 
     themes = load_themes(arguments.source or settings.themes_source)
     with _ready(settings), connect(settings.require_database(), purpose="populate-themes") as connection:
@@ -151,7 +151,7 @@ def rejects(arguments: argparse.Namespace, settings: Settings, console: Console)
     """List open rejects."""
     from psycopg.rows import dict_row
 
-    from data_platform.managers.database import connect
+    from data_platform.managers.postgres.database import connect
     from data_platform.queries import read_sql
 
     with _ready(settings), connect(settings.require_database(), purpose="rejects") as connection:
@@ -186,7 +186,7 @@ def _source(command: argparse.ArgumentParser) -> None:
 
 
 def _ready(settings: Settings) -> Any:  # noqa: ANN401 - a context manager
-    from data_platform.managers.database import translate_errors
+    from data_platform.managers.postgres.database import translate_errors
     from data_platform.schema import require_current
 
     require_current(settings.require_database())

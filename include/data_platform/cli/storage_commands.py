@@ -39,7 +39,7 @@ def add_reconcile(add: Add, user: Callable[[], str]) -> None:
 def reconcile(arguments: argparse.Namespace, settings: Settings, console: Console) -> bool:
     """Repair what the stores missed; something still open needs attention."""
     from data_platform.jobs.reconcile.missed import repair_missed
-    from data_platform.managers.run_ledger import RunLedger
+    from data_platform.managers.ledger.run_ledger import RunLedger
     from data_platform.managers.storage_adapter import StorageAdapter
     from data_platform.managers.storage_mode import ReadSource, StorageBackend, StorageMode
 

@@ -17,7 +17,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from data_platform.errors import SourceError
-from data_platform.managers.database import translate_errors
+from data_platform.managers.postgres.database import translate_errors
 from data_platform.models.agencies import Agency, parse_agencies
 from data_platform.models.themes import Theme, parse_themes
 from data_platform.models.yaml_source import display_source, read_text

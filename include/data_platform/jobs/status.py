@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
-from data_platform.managers.database import connect, server_info, translate_errors
+from data_platform.managers.postgres.database import connect, server_info, translate_errors
 from data_platform.schema import current_version, head_version
 
 __all__ = ["Status", "read_status"]

@@ -1,8 +1,8 @@
 """News in the dataset on the HuggingFace Hub, behind the interface of the old DatasetManager.
 
-A write is one atomic commit of the monthly files that it touches (`dataset_layout`), made from a known parent and made
-anew when somebody else commits first. Which rows there are is read from the key columns alone (`key_cache`). A dataset
-in the legacy layout is adopted by the first write. The reduced dataset follows the main one (`dataset_reduced`).
+A write is one atomic commit of the monthly files that it touches (`hub.layout`), made from a known parent and made
+anew when somebody else commits first. Which rows there are is read from the key columns alone (`hub.key_cache`). A
+dataset in the legacy layout is adopted by the first write. The reduced dataset follows the main one (`hub.reduced`).
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ import pyarrow.compute as pc
 
 from data_platform.errors import ConfigurationError
 from data_platform.failpoints import failpoint
-from data_platform.managers.dataset_adoption import AdoptedState, AdoptionPlan
-from data_platform.managers.dataset_edits import Edits, insert_edits, update_edits
-from data_platform.managers.dataset_layout import write_partition
-from data_platform.managers.dataset_publish import PartitionFile, publish
-from data_platform.managers.dataset_reader import Days, read_days
-from data_platform.managers.dataset_reduced import ReducedDataset
-from data_platform.managers.dataset_state import MonthlyState, Snapshot, State
-from data_platform.managers.hub_repository import HubRepository
-from data_platform.managers.hub_session import Backoff, HeadMovedError
+from data_platform.managers.hub.adoption import AdoptedState, AdoptionPlan
+from data_platform.managers.hub.edits import Edits, insert_edits, update_edits
+from data_platform.managers.hub.key_cache import KeyCache, default_cache_folder
+from data_platform.managers.hub.layout import write_partition
+from data_platform.managers.hub.publish import PartitionFile, publish
+from data_platform.managers.hub.reader import read_days
+from data_platform.managers.hub.reduced import ReducedDataset
+from data_platform.managers.hub.repository import HubRepository
+from data_platform.managers.hub.scratch import scratch_folder
+from data_platform.managers.hub.session import Backoff, HeadMovedError
+from data_platform.managers.hub.state import MonthlyState, Snapshot, State
 from data_platform.managers.interface import RejectSink, WriteOutcome
-from data_platform.managers.kept_rejects import KeptRejects
-from data_platform.managers.key_cache import KeyCache, default_cache_folder
-from data_platform.managers.scratch import scratch_folder
+from data_platform.managers.ledger.kept_rejects import KeptRejects
 from data_platform.managers.write_rules import plan_insert
 from data_platform.models.columns import NORMAL_SCHEMA, PUBLISHED_SCHEMA, THEME_COLUMNS
+from data_platform.models.days import Days
 from data_platform.models.publication import published_frame
 from data_platform.models.theme_cells import ThemeIndex
 from data_platform.models.themes import parse_themes

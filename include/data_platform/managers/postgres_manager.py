@@ -8,23 +8,23 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import Connection
 
-from data_platform.managers import news_writer
-from data_platform.managers.binary_read import read_query
 from data_platform.managers.interface import WriteOutcome
-from data_platform.managers.news_table import Catalogue
-from data_platform.managers.rejects import store_rejects
-from data_platform.managers.sync_marks import hand_out, mark_synced
-from data_platform.managers.transactions import Transactions
-from data_platform.managers.write_rules import complete, left_alone, plan_insert
+from data_platform.managers.postgres import news_writer
+from data_platform.managers.postgres.binary_read import read_query
+from data_platform.managers.postgres.news_table import Catalogue
+from data_platform.managers.postgres.rejects import store_rejects
+from data_platform.managers.postgres.sync_marks import hand_out, mark_synced
+from data_platform.managers.postgres.transactions import Transactions
+from data_platform.managers.write_rules import complete, last_of_each, left_alone, plan_insert, renamed
 from data_platform.models.columns import COLUMN_NAMES, NORMAL_SCHEMA, THEME_COLUMNS
-from data_platform.models.days import instants_of_local
+from data_platform.models.days import Days
 from data_platform.models.publication import published_frame, published_rows
 from data_platform.models.theme_cells import overlay_themes
 from data_platform.settings import Settings
@@ -165,7 +165,7 @@ class PostgresManager:
             read = read.refuse(pc.invert(known), "unique_id", "unknown")
             rejects = read.rejects()
             admitted = read.cleaned.batch.filter(read.admitted)
-            rows = _last_of_each(admitted)
+            rows = last_of_each(admitted)
             catalogue, stubs = self._with_agencies(connection, catalogue, rows)
             rows = _with_whole_themes(connection, rows, catalogue)
             updated = news_writer.update_cells(connection, rows, catalogue)
@@ -199,15 +199,13 @@ class PostgresManager:
         Raises:
             ValueError: a date is none.
         """
-        first, last = (_day(name, text) for name, text in (("min_date", min_date), ("max_date", max_date)))
-        (start,) = _midnights(first)
-        end = _midnights(last + timedelta(days=1))[0] if last < date.max else "infinity"
+        days = Days.of(min_date, max_date)
         query = (
             f"SELECT {', '.join(COLUMN_NAMES)} FROM news_published"  # noqa: S608 - names of ours
             " WHERE published_at >= %(start)s AND published_at < %(end)s"
             + (" AND agency = %(agency)s" if agency is not None else "")
         )
-        params = {"start": start, "end": end, "agency": agency}
+        params = {"start": days.start, "end": days.end or "infinity", "agency": agency}
 
         def work(connection: Connection[Any]) -> pa.Table:
             batches = read_query(connection, query, params, NORMAL_SCHEMA, batch_rows=_FETCH_ROWS)
@@ -318,17 +316,8 @@ def _scraped(
 ) -> tuple[pa.RecordBatch, dict[str, pa.Array]]:
     """Return the rows that articles follow, under the articles' ids, and their cells that could not be got."""
     at = pa.array([row for _, row in known], pa.int64())
-    place = rows.schema.get_field_index("unique_id")
-    renamed = rows.take(at).set_column(
-        place, rows.schema.field(place), pa.array([uid for uid, _ in known], pa.string())
-    )
-    return renamed, {name: mask.take(at) for name, mask in leave.items()}
-
-
-def _last_of_each(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the rows without those that a later one with the same id replaces."""
-    last = {uid: place for place, uid in enumerate(rows.column("unique_id").to_pylist())}
-    return rows if len(last) == rows.num_rows else rows.take(pa.array(sorted(last.values()), pa.int64()))
+    named = renamed(rows.take(at), [uid for uid, _ in known])
+    return named, {name: mask.take(at) for name, mask in leave.items()}
 
 
 def _all_themes(rows: pa.RecordBatch) -> bool:
@@ -338,7 +327,7 @@ def _all_themes(rows: pa.RecordBatch) -> bool:
 def _with_whole_themes(connection: Connection[Any], rows: pa.RecordBatch, catalogue: Catalogue) -> pa.RecordBatch:
     """Return rows with all nine theme cells if they have any: the others as the table has them, or as follows."""
     given = set(THEME_COLUMNS) & set(rows.schema.names)
-    if not given or not rows.num_rows:
+    if not given or len(given) == len(THEME_COLUMNS) or not rows.num_rows:
         return rows
     old = news_writer.rows_of(connection, rows.column("unique_id").to_pylist(), names=("unique_id", *THEME_COLUMNS))
     at = pc.index_in(rows.column("unique_id"), value_set=old.column("unique_id").combine_chunks())
@@ -348,16 +337,3 @@ def _with_whole_themes(connection: Connection[Any], rows: pa.RecordBatch, catalo
     arrays = others | cells
     schema = pa.schema([NORMAL_SCHEMA.field(name) for name in arrays])
     return pa.RecordBatch.from_arrays(list(arrays.values()), schema=schema)
-
-
-def _day(name: str, text: str) -> date:
-    try:
-        return date.fromisoformat(str(text).strip())
-    except ValueError:
-        raise ValueError(f"{name} must be a day as YYYY-MM-DD, not {text!r}") from None
-
-
-def _midnights(*days: date) -> list[datetime]:
-    """Return the instants at which São Paulo days begin."""
-    naive = pa.array(days, pa.date32()).cast(pa.timestamp("us"))
-    return list(instants_of_local(naive).to_pylist())

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import pyarrow as pa
 
 from data_platform.managers.interface import NewsStore, WriteOutcome
-from data_platform.managers.ledger_entry import IdList, LedgerEntry, SideRecord, Status, new_entry_id
-from data_platform.managers.run_ledger import SIDE, STARTED, WRITE, Recorded, RunLedger
+from data_platform.managers.ledger.entry import IdList, LedgerEntry, SideRecord, Status, new_entry_id
+from data_platform.managers.ledger.run_ledger import SIDE, STARTED, WRITE, Recorded, RunLedger
 from data_platform.managers.storage_mode import ReadSource, StorageBackend, StorageMode, resolve_storage_mode
 from data_platform.managers.storage_outcome import SideOutcome, StorageOutcome, failure, renamed
 from data_platform.models.columns import REQUIRED_COLUMNS
@@ -319,7 +319,7 @@ class StorageAdapter:
 
     def _make_dataset(self) -> NewsStore:
         from data_platform.managers.dataset_manager import DatasetManager
-        from data_platform.managers.kept_rejects import KeptRejects
+        from data_platform.managers.ledger.kept_rejects import KeptRejects
 
         return DatasetManager(settings=self.settings, rejects=KeptRejects.of(self.settings))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from data_platform.errors import DataPlatformError, WriteError
 from data_platform.managers.interface import WriteOutcome
-from data_platform.managers.ledger_entry import IdList, SideRecord, Status
+from data_platform.managers.ledger.entry import IdList, SideRecord, Status
 
 __all__ = ["SideOutcome", "StorageOutcome", "failure", "renamed"]
 

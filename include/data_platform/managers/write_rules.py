@@ -28,10 +28,12 @@ __all__ = [
     "Found",
     "InsertPlan",
     "complete",
+    "last_of_each",
     "left_alone",
     "merge_scraped",
     "merge_updated",
     "plan_insert",
+    "renamed",
     "same_cells",
 ]
 
@@ -119,6 +121,18 @@ def complete(rows: pa.RecordBatch) -> pa.RecordBatch:
     have = set(rows.schema.names)
     arrays = [rows.column(f.name) if f.name in have else pa.nulls(rows.num_rows, f.type) for f in NORMAL_SCHEMA]
     return pa.RecordBatch.from_arrays(arrays, schema=NORMAL_SCHEMA)
+
+
+def last_of_each(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the rows without those that a later one with the same id replaces."""
+    last = {uid: place for place, uid in enumerate(rows.column("unique_id").to_pylist())}
+    return rows if len(last) == rows.num_rows else rows.take(pa.array(sorted(last.values()), pa.int64()))
+
+
+def renamed(rows: pa.RecordBatch, unique_ids: Sequence[str]) -> pa.RecordBatch:
+    """Return rows under other ids."""
+    place = rows.schema.get_field_index("unique_id")
+    return rows.set_column(place, rows.schema.field(place), pa.array(unique_ids, pa.string()))
 
 
 def merge_scraped(

@@ -7,7 +7,8 @@ they are at midnight of the right day (FIELD_FACTS §1.4).
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -44,6 +45,53 @@ def instants_of_local(naive: pa.Array) -> pa.Array:
     """
     zoned = pc.assume_timezone(naive, SAO_PAULO_NAME, ambiguous="earliest", nonexistent="latest")
     return zoned.cast(pa.timestamp(naive.type.unit, tz="UTC"))
+
+
+@dataclass(frozen=True)
+class Days:
+    """São Paulo days, both ends included.
+
+    Attributes:
+        first: the first day.
+        last: the last day.
+        start: the instant at which the first one begins.
+        end: the instant at which the day after the last one begins; None if there is no such day.
+    """
+
+    first: date
+    last: date
+    start: datetime
+    end: datetime | None
+
+    @classmethod
+    def of(cls, min_date: str, max_date: str) -> Days:
+        """Read two days.
+
+        Raises:
+            ValueError: one is not of the form YYYY-MM-DD; names it.
+        """
+        first, last = _read_day("min_date", min_date), _read_day("max_date", max_date)
+        return cls(first, last, _midnight(first), _midnight(last + timedelta(days=1)) if last < date.max else None)
+
+    def mask(self, published: pa.Array) -> pa.Array:
+        """Return which instants fall on these days."""
+        kind = pa.timestamp("us", tz="UTC")
+        begun = pc.greater_equal(published, pa.scalar(self.start, kind))
+        over = pa.scalar(False) if self.end is None else pc.greater_equal(published, pa.scalar(self.end, kind))
+        return pc.fill_null(pc.and_(begun, pc.invert(over)), False)
+
+
+def _read_day(name: str, text: str) -> date:
+    try:
+        return date.fromisoformat(str(text).strip())
+    except ValueError:
+        raise ValueError(f"{name} must be a day as YYYY-MM-DD, not {text!r}") from None
+
+
+def _midnight(day: date) -> datetime:
+    naive = pa.array([day], pa.date32()).cast(pa.timestamp("us"))
+    midnight: datetime = instants_of_local(naive)[0].as_py()
+    return midnight
 
 
 def utc_now() -> datetime:

@@ -174,7 +174,7 @@ def _connect(database_url: str) -> Iterator[Connection]:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    from data_platform.managers.database import connect, translate_errors
+    from data_platform.managers.postgres.database import connect, translate_errors
 
     # Connecting stays with our own function: one reading of the address, one set of session settings and errors.
     engine = create_engine(

@@ -72,7 +72,7 @@ class HuggingFaceDatasetHook(BaseHook):
             settings: None reads connection and environment.
         """
         from data_platform.managers.dataset_manager import DatasetManager
-        from data_platform.managers.kept_rejects import KeptRejects
+        from data_platform.managers.ledger.kept_rejects import KeptRejects
 
         chosen = settings or self.get_settings()
         # Named in the connection is named on purpose, even if it is the default's name.
@@ -90,7 +90,7 @@ class HuggingFaceDatasetHook(BaseHook):
 
 
 def _look(settings: Settings) -> Examined:
-    from data_platform.managers.hub_session import HubSession
+    from data_platform.managers.hub.session import HubSession
 
     session = HubSession(settings.hf_dataset, settings, timeout_s=_TIMEOUT_S)
     role, who = "", "anonymous, which may read what is public and write nothing"

@@ -78,7 +78,7 @@ class NewsPostgresHook(BaseHook):
             StoreError: wrong password, no such database.
             StoreUnavailableError: the server does not answer.
         """
-        from data_platform.managers.database import connect
+        from data_platform.managers.postgres.database import connect
 
         settings = self.get_settings()
         timeout_s = settings.statement_timeout_s
@@ -95,7 +95,7 @@ class NewsPostgresHook(BaseHook):
 
 
 def _look(settings: Settings) -> Examined:
-    from data_platform.managers.database import connect, server_info, translate_errors
+    from data_platform.managers.postgres.database import connect, server_info, translate_errors
     from data_platform.schema import current_version, head_version
 
     url = settings.require_database()

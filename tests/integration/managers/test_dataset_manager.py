@@ -12,7 +12,7 @@ import yaml
 
 from data_platform.errors import ConfigurationError, StoreError
 from data_platform.managers.dataset_manager import DatasetManager
-from data_platform.managers.kept_rejects import KeptRejects
+from data_platform.managers.ledger.kept_rejects import KeptRejects
 from data_platform.models.columns import COLUMN_NAMES, NORMAL_SCHEMA
 from data_platform.settings import Settings
 from data_platform.sources.judged import Reject

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_platform.managers.binary_copy import PgType, copy_rows
-from data_platform.managers.database import connect
+from data_platform.managers.postgres.binary_copy import PgType, copy_rows
+from data_platform.managers.postgres.database import connect
 from data_platform.models.columns import PUBLISHED_SCHEMA
 from tests.support.command_line import CommandLine
 from tests.support.sources import article

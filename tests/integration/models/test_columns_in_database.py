@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from data_platform.managers.binary_copy import PgType
-from data_platform.managers.news_table import NEWS_COLUMNS
+from data_platform.managers.postgres.binary_copy import PgType
+from data_platform.managers.postgres.news_table import NEWS_COLUMNS
 from data_platform.models.columns import COLUMN_NAMES, COLUMNS, Kind
 from tests.support.databases import shared_database
 

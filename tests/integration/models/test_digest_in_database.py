@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_platform.managers.binary_copy import copy_rows
-from data_platform.managers.news_table import NEWS_COLUMNS, Catalogue, news_rows
+from data_platform.managers.postgres.binary_copy import copy_rows
+from data_platform.managers.postgres.news_table import NEWS_COLUMNS, Catalogue, news_rows
 from data_platform.models.columns import COLUMNS, Kind
 from data_platform.models.digest import row_digests, sql_row_digest
 from tests.support.databases import shared_database

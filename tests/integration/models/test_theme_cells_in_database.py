@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_platform.managers.binary_copy import copy_rows
-from data_platform.managers.news_table import NEWS_COLUMNS, Catalogue, news_rows
+from data_platform.managers.postgres.binary_copy import copy_rows
+from data_platform.managers.postgres.news_table import NEWS_COLUMNS, Catalogue, news_rows
 from data_platform.models.admission import clean
 from data_platform.models.columns import THEME_COLUMNS
 from data_platform.models.theme_cells import rebuild_first_level

@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from data_platform.managers.news_table import NEWS_COLUMNS
+from data_platform.managers.postgres.news_table import NEWS_COLUMNS
 from data_platform.models.columns import COLUMNS
 from tests.support.databases import shared_database
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from data_platform.managers.dataset_manager import DatasetManager
-from data_platform.managers.kept_rejects import KeptRejects
+from data_platform.managers.ledger.kept_rejects import KeptRejects
 from data_platform.managers.postgres_manager import PostgresManager
 from data_platform.managers.storage_adapter import StorageAdapter
 from data_platform.managers.storage_mode import resolve_storage_mode

@@ -20,10 +20,10 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from data_platform.errors import TransientError
-from data_platform.managers import transactions as module
 from data_platform.managers.interface import WriteOutcome
+from data_platform.managers.postgres import transactions as module
+from data_platform.managers.postgres.transactions import Transactions
 from data_platform.managers.postgres_manager import PostgresManager
-from data_platform.managers.transactions import Transactions
 from data_platform.models.columns import COLUMN_NAMES, COLUMNS, Owner
 from data_platform.models.urls import canonical_url
 from tests.support.faces import as_columns

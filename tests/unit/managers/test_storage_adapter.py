@@ -29,8 +29,8 @@ from data_platform.errors import (
 )
 from data_platform.managers import storage_adapter
 from data_platform.managers.interface import WriteOutcome
-from data_platform.managers.ledger_entry import LedgerEntry, Status
-from data_platform.managers.run_ledger import SIDE, STARTED, WRITE, RunLedger
+from data_platform.managers.ledger.entry import LedgerEntry, Status
+from data_platform.managers.ledger.run_ledger import SIDE, STARTED, WRITE, RunLedger
 from data_platform.managers.storage_adapter import StorageAdapter
 from data_platform.managers.storage_mode import ReadSource, StorageBackend, StorageMode
 from data_platform.settings import Settings

@@ -15,7 +15,7 @@ from data_platform.jobs.migration.progress import LogProgress, Progress
 from data_platform.jobs.migration.records import Piece
 from data_platform.jobs.migration.validation import SourceFacts, ValidationResult
 from data_platform.jobs.migration.workers import digest_in_worker, pool, shares
-from data_platform.managers.database import connect, translate_errors
+from data_platform.managers.postgres.database import connect, translate_errors
 from data_platform.schema import require_current
 from data_platform.settings import Settings
 from data_platform.sources.dataset import Source, open_source

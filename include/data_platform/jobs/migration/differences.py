@@ -14,7 +14,7 @@ from psycopg import Connection, sql
 
 from data_platform.jobs.migration.records import Piece
 from data_platform.jobs.migration.segment_reader import read_pieces
-from data_platform.managers.news_table import Catalogue
+from data_platform.managers.postgres.news_table import Catalogue
 from data_platform.models.columns import COLUMN_NAMES
 from data_platform.queries import read_sql
 from data_platform.sources.dataset import Source

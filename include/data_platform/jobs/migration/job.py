@@ -27,8 +27,8 @@ from data_platform.jobs.migration.report import write_report
 from data_platform.jobs.migration.report_data import report_of
 from data_platform.jobs.migration.validation import ValidationResult
 from data_platform.jobs.migration.workers import load_in_worker, peak_rss_mb, pool
-from data_platform.managers.database import connect, server_info, translate_errors, try_session_lock
-from data_platform.managers.news_table import Catalogue
+from data_platform.managers.postgres.database import connect, server_info, translate_errors, try_session_lock
+from data_platform.managers.postgres.news_table import Catalogue
 from data_platform.schema import require_current
 from data_platform.settings import Settings
 from data_platform.sources.dataset import open_source, reopen

@@ -21,10 +21,10 @@ from data_platform.failpoints import failpoint
 from data_platform.jobs.migration import merge
 from data_platform.jobs.migration.records import BULK, Run, Segment, lock_segment, to_json
 from data_platform.jobs.migration.segment_reader import read_pieces
-from data_platform.managers.binary_copy import copy_rows
-from data_platform.managers.database import try_session_lock
-from data_platform.managers.news_table import NEWS_COLUMNS, Catalogue, news_rows
-from data_platform.managers.rejects import store_rejects
+from data_platform.managers.postgres.binary_copy import copy_rows
+from data_platform.managers.postgres.database import try_session_lock
+from data_platform.managers.postgres.news_table import NEWS_COLUMNS, Catalogue, news_rows
+from data_platform.managers.postgres.rejects import store_rejects
 from data_platform.models.admission import observe
 from data_platform.models.digest import row_digests
 from data_platform.models.theme_cells import store_themes

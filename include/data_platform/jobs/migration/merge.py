@@ -21,8 +21,8 @@ from psycopg import Connection
 
 from data_platform.jobs.migration.records import Run, Segment
 from data_platform.jobs.migration.segment_reader import read_pieces
-from data_platform.managers.binary_copy import PgType, copy_rows
-from data_platform.managers.news_table import NEWS_COLUMNS, Catalogue, news_rows
+from data_platform.managers.postgres.binary_copy import PgType, copy_rows
+from data_platform.managers.postgres.news_table import NEWS_COLUMNS, Catalogue, news_rows
 from data_platform.models.digest import row_digests, sql_row_digest
 from data_platform.queries import read_sql
 from data_platform.sources.dataset import Source

@@ -27,7 +27,7 @@ from data_platform.jobs.migration.records import (
     to_json,
 )
 from data_platform.jobs.migration.segment_reader import read_pieces
-from data_platform.managers.binary_copy import PgType, copy_rows
+from data_platform.managers.postgres.binary_copy import PgType, copy_rows
 from data_platform.models.urls import canonical_urls
 from data_platform.queries import read_sql
 from data_platform.sources.dataset import Source, SourceFile

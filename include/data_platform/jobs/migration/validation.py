@@ -24,8 +24,8 @@ from data_platform.jobs.migration.differences import MOST_DIFFERENCES, Doubtful
 from data_platform.jobs.migration.merge import CONTENT_DIGEST
 from data_platform.jobs.migration.records import Piece, to_json
 from data_platform.jobs.migration.segment_reader import read_pieces
-from data_platform.managers.binary_copy import PgType, copy_rows
-from data_platform.managers.news_table import Catalogue
+from data_platform.managers.postgres.binary_copy import PgType, copy_rows
+from data_platform.managers.postgres.news_table import Catalogue
 from data_platform.models.columns import COLUMN_NAMES, REQUIRED_COLUMNS
 from data_platform.models.digest import row_digests
 from data_platform.queries import read_sql

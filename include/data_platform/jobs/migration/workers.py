@@ -24,7 +24,7 @@ from data_platform.jobs.migration import validation
 from data_platform.jobs.migration.load import SegmentLoader
 from data_platform.jobs.migration.records import Piece, read_run
 from data_platform.jobs.migration.validation import SourceFacts
-from data_platform.managers.database import connect, translate_errors
+from data_platform.managers.postgres.database import connect, translate_errors
 from data_platform.settings import Settings
 from data_platform.sources.dataset import SourceSnapshot, reopen
 

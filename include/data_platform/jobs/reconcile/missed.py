@@ -25,8 +25,8 @@ import pyarrow.compute as pc
 from data_platform.errors import DataPlatformError
 from data_platform.jobs.reconcile.repair_outcome import EntryRepair, RepairOutcome
 from data_platform.managers.interface import NewsStore
-from data_platform.managers.ledger_entry import IdList, LedgerEntry, SideRecord, Status, new_entry_id
-from data_platform.managers.run_ledger import REPAIR, STARTED, Missed, RunLedger
+from data_platform.managers.ledger.entry import IdList, LedgerEntry, SideRecord, Status, new_entry_id
+from data_platform.managers.ledger.run_ledger import REPAIR, STARTED, Missed, RunLedger
 from data_platform.managers.storage_adapter import StorageAdapter
 from data_platform.managers.storage_mode import ReadSource
 from data_platform.managers.write_rules import SCRAPED, same_cells

@@ -1,0 +1,1 @@
+"""The dataset on the HuggingFace Hub: commits, partitions, keys, the card, the reduced dataset."""
