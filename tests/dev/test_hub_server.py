@@ -228,7 +228,8 @@ def test_writers_without_a_parent_all_get_through_one_after_the_other(api: HfApi
             )
     """
     command = [sys.executable, "-c", textwrap.dedent(code), hub.url]
-    writers = [subprocess.Popen([*command, name]) for name in ("a", "b", "c")]
+    environment = os.environ | {"HF_HUB_DISABLE_XET": "0"}
+    writers = [subprocess.Popen([*command, name], env=environment) for name in ("a", "b", "c")]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     assert len(files(api)) == 15
     assert len(api.list_repo_commits(DATASET, repo_type="dataset")) == 16
@@ -589,7 +590,8 @@ def test_xet_serves_writers_in_several_processes_and_another_server(
         api.create_commit("ana/news", [operation], commit_message="c", repo_type="dataset")
     """
     command = [sys.executable, "-c", textwrap.dedent(code), with_xet.url]
-    writers = [subprocess.Popen([*command, name]) for name in ("a", "b", "c")]
+    environment = os.environ | {"HF_HUB_DISABLE_XET": "0"}
+    writers = [subprocess.Popen([*command, name], env=environment) for name in ("a", "b", "c")]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     assert files(api) == ["a.parquet", "b.parquet", "c.parquet"]
     assert with_xet.stored_bytes < 1_000_000

@@ -114,8 +114,8 @@ def test_how_the_store_holds_them(
     batch = clean(batch_of([article() | dict(zip(THEME_COLUMNS, cells, strict=True))]), catalogue.themes).batch
     assert published(connection, catalogue, batch) == [cells]
     columns = dict(zip((name for name, _ in NEWS_COLUMNS), news_rows(batch, catalogue, duplicate_of={}), strict=True))
-    assert columns["theme_form"][0].to_pylist() == [form]
-    assert (columns["theme_cells"][0].null_count == 0) is beside
+    assert columns["theme_form"].to_pylist() == [form]
+    assert (columns["theme_cells"].null_count == 0) is beside
 
 
 def test_a_row_of_each_form_follows_its_theme_s_new_name(connection: psycopg.Connection, catalogue: Catalogue) -> None:

@@ -301,6 +301,7 @@ def play_together(store: Store, rounds: int) -> None:
         for thread in threads:
             thread.join(60)
         assert errors == []
+        assert store.published()
         assert {uid: row["duplicate_of"] for uid, row in store.derived().items()} == Model(
             published_rows(store)
         ).marks(), round_no
@@ -323,6 +324,10 @@ _MEETINGS: dict[str, tuple[str, str, list[Row]]] = {
     ),
     "a row comes while the primary is deleted": (
         "delete", "update", [{"unique_id": "p"}, {"unique_id": "q", "url": "https://x.br/p"}],
+    ),
+    "the primary becomes later while its double is deleted": (
+        "delete", "update",
+        [{"unique_id": "s"}, {"unique_id": "r", "title": "n", "extracted_at": T0 + timedelta(hours=9)}],
     ),
     "two rows come, one of them earlier than the primary": (
         "update", "update",
