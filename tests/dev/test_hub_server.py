@@ -228,8 +228,7 @@ def test_writers_without_a_parent_all_get_through_one_after_the_other(api: HfApi
             )
     """
     command = [sys.executable, "-c", textwrap.dedent(code), hub.url]
-    environment = os.environ | {"HF_HUB_DISABLE_XET": "0"}
-    writers = [subprocess.Popen([*command, name], env=environment) for name in ("a", "b", "c")]
+    writers = [subprocess.Popen([*command, name]) for name in ("a", "b", "c")]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     assert len(files(api)) == 15
     assert len(api.list_repo_commits(DATASET, repo_type="dataset")) == 16
