@@ -1,8 +1,8 @@
 """The story of the migration on one machine, without cloud, Docker or network: `make demo`.
 
-A made-up corpus with planted faults is migrated into an embedded PostgreSQL by the real DAG in a real
-Airflow; every row is accounted for and both sides are compared. Then the same DAG runs again and
-finds nothing to do. The exit status is 0 only if all of that held.
+A made-up corpus with planted faults lies as a dataset on a stand-in of the Hub, and is migrated from there into an
+embedded PostgreSQL by the real DAG in a real Airflow; every row is accounted for and both sides are compared. Then the
+same DAG runs again and finds nothing to do. The exit status is 0 only if all of that held.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 
 from dev.airflow_local import AirflowLocal
 from dev.embedded_postgres import EmbeddedPostgres
+from dev.local_hub import DATASET, local_hub
 from dev.sample_data import write_corpus
 from dev.state import REPOSITORY, LocalStackError, state_path
 
@@ -118,6 +119,10 @@ def _play(stack: ExitStack) -> bool:
     planted = write_corpus(corpus, _ROWS, dirty=True)
     _say(f"a made-up corpus of {_ROWS} rows, {sum(planted.values())} of them with a planted fault: {corpus}")
 
+    shutil.rmtree(folder / "hub", ignore_errors=True)
+    hub = stack.enter_context(local_hub(folder / "hub", corpus))
+    _say(f"the same as the dataset {DATASET} on a stand-in of the Hub: {hub['HF_ENDPOINT']}")
+
     server = stack.enter_context(EmbeddedPostgres(bound=True))
     server.drop_database(_DATABASE)
     database_url = server.create_database(_DATABASE)
@@ -128,15 +133,15 @@ def _play(stack: ExitStack) -> bool:
         AirflowLocal(
             folder / "airflow",
             fresh=True,
-            environment={**corpus_environment(corpus, database_url), "HF_HUB_OFFLINE": "1", "HF_TOKEN": ""},
+            environment={**corpus_environment(corpus, database_url), **hub},
         )
     )
-    first = _migrate(airflow, corpus)
+    first = _migrate(airflow)
     if first is None:
         return False
     found = _found_what_was_planted(first, planted)
     _say("once more, to see that doing it twice changes nothing")
-    second = _migrate(airflow, corpus)
+    second = _migrate(airflow)
     return second is not None and found and first.equal and first.adds_up and _changed_nothing(second)
 
 
@@ -148,13 +153,14 @@ def corpus_environment(corpus: Path, database_url: str) -> dict[str, str]:
         "DATABASE_URL": database_url,
         # A folder may be chosen; the bucket of a real environment is not for made-up news.
         "REPORTS_URI": reports if reports and "://" not in reports else str(REPOSITORY / "reports"),
+        "STATE_URI": str(corpus.parent / "state"),
         "THEMES_SOURCE": str(corpus / "themes_tree.yaml"),
     }
 
 
-def _migrate(airflow: AirflowLocal, corpus: Path) -> Result | None:
+def _migrate(airflow: AirflowLocal) -> Result | None:
     """Run the migration and print its result; None if the run failed."""
-    outcome = airflow.run(DAG_ID, {"source": str(corpus), "dry_run": False})
+    outcome = airflow.run(DAG_ID, {"source": DATASET, "dry_run": False})
     if not outcome.succeeded:
         return None
     result = Result.from_xcom(airflow.client.xcom(DAG_ID, outcome.run_id, "report"))

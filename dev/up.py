@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from data_platform.settings import redact_url
 from dev.airflow_local import AirflowLocal
 from dev.demo import DAG_ID, corpus_environment, ended_by_signals
 from dev.embedded_postgres import EmbeddedPostgres
+from dev.local_hub import local_hub
 from dev.sample_data import write_corpus
 from dev.state import LocalStackError, state_path
 
@@ -53,22 +55,25 @@ def _start(stack: ExitStack) -> AirflowLocal:
     environment = {}  # a database that was chosen on purpose gets neither made-up themes nor other settings
     if not database_url:
         database_url = stack.enter_context(EmbeddedPostgres(bound=True)).create_database(_DATABASE)
-        environment = corpus_environment(corpus, database_url)
+        hub = stack.enter_context(local_hub(folder / "hub", corpus))
+        environment = {**corpus_environment(corpus, database_url), **hub}
     print("starting Airflow (half a minute, more on a busy machine) …", flush=True)
     airflow = stack.enter_context(AirflowLocal(folder / "airflow", port=_UI_PORT, environment=environment))
-    print(_invitation(airflow.client.base_url, corpus, database_url), flush=True)
+    print(_invitation(airflow.client.base_url, environment, corpus, database_url), flush=True)
     return airflow
 
 
-def _invitation(base_url: str, corpus: Path, database_url: str) -> str:
+def _invitation(base_url: str, environment: Mapping[str, str], corpus: Path, database_url: str) -> str:
+    source = environment.get("HF_DATASET", str(corpus))
+    served = f"{source} on {environment['HF_ENDPOINT']}" if environment else corpus
     shown = database_url if "127.0.0.1" in database_url else redact_url(database_url)
     return f"""
   UI         {base_url}   (no password; only this machine reaches it)
   database   {shown}
-  corpus     {corpus}
+  corpus     {served}
 
   To migrate the corpus: open {base_url}/dags/{DAG_ID}, press Trigger, and put into the form
-      source    {corpus}
+      source    {source}
       dry run   off
   Then open the run: the graph shows each step, the task `report` says where the report lies.
   Trigger it again and nothing changes. Press Ctrl-C here to stop."""

@@ -97,6 +97,7 @@ def test_the_whole_story(state: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("migrate_hf_to_postgres: success") == 2
     assert done.stdout.count("found all") == 2
+    assert "the dataset demo/govbrnews on a stand-in of the Hub: http://127.0.0.1:" in done.stdout
     assert "the second run loaded 0 and updated 0: nothing changed" in done.stdout
     assert len(list((state / "reports").glob("*.html"))) == 2
     assert [p for p in psutil.process_iter(["cmdline"]) if str(state) in " ".join(p.info["cmdline"] or ())] == []
