@@ -208,7 +208,8 @@ def test_every_change_is_seen_with_writers_that_overlap(url: str, watcher: Write
     buried = {uid for (uid,) in watcher.connection.execute("SELECT unique_id FROM news_tombstones").fetchall()}
     assert len(buried) > 500
     assert buried == reader.mirror.buried
-    assert battery.slow_ids <= {uid for uid, _ in reader.mirror.seen}
+    # A row that was deleted again before the horizon reached it is seen as its tombstone alone.
+    assert battery.slow_ids <= {uid for uid, _ in reader.mirror.seen} | reader.mirror.buried
 
 
 def test_a_feed_that_compares_updated_at_misses_changes(url: str, watcher: Writer) -> None:
