@@ -3,6 +3,8 @@
 Pure functions over rows in the types of `NORMAL_SCHEMA`. A batch is written as if its rows came one after the other:
 
 * a row is the article with its unique_id, else the primary one with its agency and canonical address, else a new one;
+* an address is the article's that has it in the store, or that an earlier row of the batch gives it (also one that then
+  changes nothing, being an older scrape): what two rows say of one address is about one article;
 * without `allow_update` an article that is there stays as it is;
 * with it, the scraper's columns follow the row with the latest `extracted_at` (one without counts as latest; of two the
   later one), never an older one; a cell that says it could not be got (a sentinel, an unreadable value) leaves what is

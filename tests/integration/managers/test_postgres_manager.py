@@ -13,6 +13,7 @@ import pytest
 
 from data_platform.errors import BusyError, ConfigurationError, StoreError
 from data_platform.jobs.master_data import populate_agencies, populate_themes
+from data_platform.managers.postgres.news_writer import ready_to_write
 from data_platform.managers.postgres_manager import PostgresManager
 from data_platform.models.agencies import Agency
 from data_platform.models.themes import Theme
@@ -307,6 +308,14 @@ def test_nothing_is_written_while_a_migration_has_taken_the_keys_off(store: Stor
         with pytest.raises(BusyError, match="a migration is loading it"):
             call()
     assert store.published() == {}
+
+
+def test_a_migration_cannot_take_the_keys_off_under_a_write(store: Store) -> None:
+    with psycopg.connect(store.url) as writer, psycopg.connect(store.url) as migration:
+        ready_to_write(writer)
+        migration.execute("SET LOCAL lock_timeout = '200ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            migration.execute("ALTER TABLE news DROP CONSTRAINT news_unique_id_key")
 
 
 def test_a_call_that_fails_at_its_last_step_keeps_nothing(store: Store, manager: PostgresManager) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from data_platform.models.admission import MAX_AGENCY, MAX_UNIQUE_ID, clean, observe, reject_reasons
 from data_platform.models.columns import COLUMN_NAMES, COLUMNS, NORMAL_SCHEMA, THEME_COLUMNS, Column, Kind
+from data_platform.models.publication import published_rows
 from data_platform.models.theme_cells import ThemeIndex
 from tests.support.rows import PUBLISHED, article, batch_of, sliced, texts
 
@@ -296,3 +297,17 @@ def test_observations_are_counted_and_change_nothing() -> None:
     assert observe(batch_of(rows), now_us=now_us) == expected
     assert observe(sliced(batch_of(rows)), now_us=now_us) == expected
     assert observe(batch_of(rows[1:2]), now_us=now_us) == {}
+
+
+def test_an_extraction_time_that_nanoseconds_cannot_hold_is_taken_out() -> None:
+    """To the microsecond: what is left can be published, what is taken out could not."""
+    first, last = -9_223_372_036_854_775, 9_223_372_036_854_775
+    times = pa.array([first - 1, first, None, last, last + 1], pa.int64()).cast(
+        NORMAL_SCHEMA.field("extracted_at").type
+    )
+    batch = pa.RecordBatch.from_arrays([times, times], names=["extracted_at", "updated_datetime"])
+    cleaned = clean(batch)
+    assert cleaned.batch.column("extracted_at").cast(pa.int64()).to_pylist() == [None, first, None, last, None]
+    assert cleaned.batch.column("updated_datetime").null_count == 1
+    assert cleaned.counts() == {"out_of_range:extracted_at": 2}
+    assert published_rows(cleaned.batch.select(["extracted_at"])).num_rows == 5
