@@ -107,7 +107,7 @@ class PostgresManager:
             new = {ids[first]: first for first, _ in plan.new}
             inserted, stubs = 0, list[str]()
             if new:
-                fresh = complete(rows.take(pa.array(new.values(), pa.int64())))
+                fresh = complete(rows if len(new) == rows.num_rows else rows.take(pa.array(new.values(), pa.int64())))
                 catalogue, stubs = self._with_agencies(connection, catalogue, fresh)
                 inserted = news_writer.insert_new(connection, fresh, catalogue)
             updated: list[str] = []

@@ -107,7 +107,20 @@ _Given = tuple[pa.Array, dict[int, str]]
 def _cells(column: Column, values: Sequence[Any]) -> _Given:
     if column.kind is Kind.TAGS:
         return _listed(values, _tags, pa.list_(pa.string()))
-    return _listed(values, _instant if column.kind is Kind.INSTANT else _text, pa.string())
+    if column.kind is Kind.INSTANT:
+        if (wanted := _plain_instants(values)) is not None:  # as nearly always
+            with suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # something odd inside: cell by cell
+                return pa.array(values, wanted), {}
+        return _listed(values, _instant, pa.string())
+    return _listed(values, _text, pa.string())
+
+
+def _plain_instants(values: Sequence[Any]) -> pa.DataType | None:
+    """Return the type of a column of nothing but instants that all have a zone, or none of which has one."""
+    if not set(map(type, values)) <= {datetime, type(None)}:
+        return None
+    zoned = {value.tzinfo is not None for value in values if value is not None}
+    return pa.timestamp("us", tz="UTC" if zoned == {True} else None) if len(zoned) == 1 else None
 
 
 def _series(column: Column, series: Any) -> _Given:  # noqa: ANN401 - pandas

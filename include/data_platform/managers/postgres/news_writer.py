@@ -7,6 +7,7 @@ other's rows are there to be found.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, LiteralString
 
@@ -84,7 +85,8 @@ def find(connection: Connection[Any], rows: pa.RecordBatch, *, to_write: bool = 
 
 
 def _found(connection: Connection[Any], rows: pa.RecordBatch) -> Found:
-    found = connection.execute(read_sql("write_find.sql"), _keys(rows)).fetchall()
+    keys = {name: json.dumps(values, ensure_ascii=False) for name, values in _keys(rows).items()}
+    found = connection.execute(read_sql("write_find.sql"), keys).fetchall()
     return Found(
         frozenset(uid for uid, known, *_ in found if known),
         {(agency, url): primary for _, _, agency, url, primary in found if primary is not None},
