@@ -14,6 +14,7 @@ __all__ = ["scratch_folder"]
 
 _PREFIX = "govbr-dataset-"
 _LOCK = ".in-use"
+_UNLOCKED = ".not-yet-in-use"
 #: A folder is made before it is locked; one this old without a lock was never going to be.
 _UNLOCKED_SECONDS = 3600.0
 
@@ -26,8 +27,10 @@ def scratch_folder() -> Iterator[Path]:
     than the dataset) and its lock goes: the next one that wants a folder removes it.
     """
     _remove_left_ones(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name, (Path(name) / _LOCK).open("w") as lock:
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name, (Path(name) / _UNLOCKED).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # Only then under the name that is looked for: one that is not locked yet would be taken for a dead one's.
+        (Path(name) / _UNLOCKED).rename(Path(name) / _LOCK)
         yield Path(name)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,16 @@ def test_the_folder_of_a_living_process_stays_and_of_a_dead_one_goes(tmp_path: P
         other.send_signal(signal.SIGKILL)
     with scratch_folder():
         assert not theirs.exists()
+
+
+def test_folders_that_begin_at_once_leave_each_other_alone() -> None:
+    def work(_: int) -> bool:
+        with scratch_folder() as folder:
+            (folder / "rows").write_text("x")
+            return (folder / "rows").exists()
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(work, range(800)))
 
 
 def test_a_folder_without_a_lock_is_left_for_a_while(tmp_path: Path) -> None:
