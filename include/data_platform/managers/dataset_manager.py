@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_platform.errors import ConfigurationError
+from data_platform.errors import ConfigurationError, IntegrityError
 from data_platform.failpoints import failpoint
 from data_platform.managers.hub.adoption import AdoptedState, AdoptionPlan
 from data_platform.managers.hub.edits import Edits, insert_edits, update_edits
@@ -240,7 +240,7 @@ class DatasetManager:
     def _attempt(self, what: str, plan: _Plan, *, even_unchanged: bool) -> WriteOutcome:
         with scratch_folder() as folder:
             snapshot = Snapshot.of(self.repository)
-            state = self._state(snapshot, folder)
+            state = self._state(snapshot, folder, to_write=True)
             edits, outcome, rejects = plan(state)
             self._keep(rejects, what)
             if edits or (even_unchanged and state.adopting):
@@ -265,7 +265,7 @@ class DatasetManager:
         what, description = message
         if isinstance(state, AdoptedState):
             _LOG.warning("%s adopts the monthly layout: %s", self.repository, state.plan.to_dict())
-            description += f"; monthly layout adopted from {len(state.plan.files)} files of {state.plan.read} rows"
+            description += f"; monthly layout adopted {state.plan}"
         publish(
             self.repository,
             snapshot,
@@ -277,17 +277,22 @@ class DatasetManager:
             description=description,
         )
 
-    def _state(self, snapshot: Snapshot, folder: Path) -> State:
+    def _state(self, snapshot: Snapshot, folder: Path, *, to_write: bool = False) -> State:
         if not snapshot.layout.legacy:
             return MonthlyState(snapshot, self._cache, folder)
-        return AdoptedState(
-            snapshot, self._theme_index(), folder, on_rejects=lambda rejects: self._keep(rejects, "adoption")
-        )
+        keep = partial(self._keep, origin="adoption") if to_write else None  # who only looks keeps nothing
+        return AdoptedState(snapshot, self._theme_index(), folder, on_rejects=keep)
 
     def _keep(self, rejects: Sequence[Reject], origin: str) -> None:
-        if rejects:
-            kept = self._rejects.keep(rejects, origin=origin)
-            _LOG.warning("%s: %d rows cannot be stored, %d of them are kept as rejects", origin, len(rejects), kept)
+        if not rejects:
+            return
+        kept = self._rejects.keep(rejects, origin=origin)
+        if kept != len(rejects):
+            raise IntegrityError(
+                f"{origin}: {len(rejects)} rows cannot be stored, and only {kept} of them were kept as rejects",
+                hint="nothing was written; check STATE_URI",
+            )
+        _LOG.warning("%s: %d rows cannot be stored and are kept as rejects", origin, kept)
 
     def _theme_index(self) -> ThemeIndex:
         if self._themes is None:

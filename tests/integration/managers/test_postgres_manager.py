@@ -20,6 +20,7 @@ from data_platform.models.themes import Theme
 from tests.support.faces import as_columns
 from tests.support.sources import Row, article, articles, newer, theme_codes
 from tests.support.stores import Store
+from tests.support.waiting import blocked, wait_until
 
 
 @pytest.fixture
@@ -210,6 +211,27 @@ def test_a_later_extraction_of_the_primary_changes_the_order(store: Store, manag
     update(manager, {"unique_id": second["unique_id"], "url": first["url"]})
     insert(manager, newer(first, title="Novo"), allow_update=True)
     assert doubles(store) == {first["unique_id"]: second["unique_id"]}
+
+
+def test_two_rows_of_an_article_deleted_at_once_leave_the_third_as_its_primary(
+    store: Store, manager: PostgresManager
+) -> None:
+    """The heir that one session is about to promote is being deleted by the other."""
+    rows = [article(n) for n in (0, 3, 6)]
+    insert(manager, *rows)
+    update(manager, *({"unique_id": row["unique_id"], "url": rows[0]["url"]} for row in rows[1:]))
+    first, second, third = (row["unique_id"] for row in rows)
+    remove = "DELETE FROM news WHERE unique_id = %s"
+    with psycopg.connect(store.url) as one, psycopg.connect(store.url, application_name="govbr heir") as other:
+        one.execute(remove, (second,))
+        thread = threading.Thread(target=other.execute, args=(remove, (first,)))
+        thread.start()
+        wait_until(lambda: blocked(store, "heir"), "the second deletion does not wait for the heir")
+        one.commit()
+        thread.join(30)
+        other.commit()
+    assert set(store.published()) == {third}
+    assert doubles(store) == {}
 
 
 def test_many_rows_change_places_at_once(store: Store, manager: PostgresManager) -> None:

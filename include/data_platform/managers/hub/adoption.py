@@ -66,6 +66,15 @@ class AdoptionPlan:
     cleanings: dict[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
+    def __str__(self) -> str:
+        """Return the account for a commit's message: there it outlives every log."""
+        published = sum(self.partitions.values())
+        return (
+            f"from {len(self.files)} files of {self.read} rows: {published} published ({self.held} of them undated), "
+            f"{self.duplicates} left out for another row with their unique_id; "
+            f"cells cleaned: {self.cleanings or 'none'}"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return this as JSON values."""
         return asdict(self) | {"files": list(self.files), "notes": list(self.notes)}

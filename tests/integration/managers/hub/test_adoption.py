@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from data_platform.errors import SourceError
+from data_platform.errors import IntegrityError, SourceError
 from data_platform.managers.dataset_manager import DatasetManager
 from data_platform.managers.hub.repository import HubRepository
 from data_platform.managers.ledger.kept_rejects import KeptRejects
@@ -20,7 +20,7 @@ from data_platform.models.columns import COLUMN_NAMES, NORMAL_SCHEMA, PUBLISHED_
 from data_platform.models.digest import row_digests
 from data_platform.models.publication import normal_rows
 from data_platform.sources.dataset import open_source
-from data_platform.sources.judged import judge
+from data_platform.sources.judged import Reject, judge
 from dev.hub_server import Fault
 from dev.sample_data import write_corpus
 from tests.support.hub import DATASET, REDUCED, Hub, columns, parquet_bytes, published
@@ -112,6 +112,32 @@ def test_of_rows_with_one_id_the_latest_then_the_later_place_wins(manager: Datas
         article(2)["unique_id"]: "second",
         article(3)["unique_id"]: "dated",
     }
+
+
+def test_what_became_of_every_row_stands_in_the_commit_and_who_only_looks_keeps_nothing(
+    manager: DatasetManager, hub: Hub
+) -> None:
+    rows = [article(1), newer(article(1), title="b"), article(2, category="No Category"), article(3, title=None)]
+    hub.put({FIRST: parquet_bytes(rows)})
+    manager.get_by_unique_ids([article(1)["unique_id"]])
+    manager.resolve_ids(columns([article(9)]))
+    assert list(KeptRejects.of(hub.settings).kept()) == []
+    manager.adopt()
+    told = hub.commits()[0]["message"]
+    assert "1 files of 4 rows: 3 published (1 of them undated), 1 left out" in told
+    assert "{'sentinel:category': 1}" in told
+    assert len(list(KeptRejects.of(hub.settings).kept())) == 1
+
+
+def test_rejects_that_are_not_kept_stop_the_write(make_manager: MAKE, hub: Hub) -> None:
+    class Forgets:
+        def keep(self, rejects: Sequence[Reject], *, origin: str) -> int:
+            return len(rejects) - 1
+
+    head = hub.put({FIRST: parquet_bytes([article(1)])})
+    with pytest.raises(IntegrityError, match="only 0 of them were kept"):
+        make_manager(rejects=Forgets()).insert(columns([article(2), article(3, title=None)]))
+    assert hub.head() == head
 
 
 def test_rows_that_are_not_admitted_stay_published_unchanged_and_are_kept_as_rejects(

@@ -1,0 +1,20 @@
+-- Back to the first function, word for word.
+CREATE OR REPLACE FUNCTION news_bury() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    heir text;
+BEGIN
+    INSERT INTO news_tombstones (unique_id, agency_key, url, published_month, reason)
+    VALUES (OLD.unique_id, OLD.agency_key, OLD.url, date_trunc('month', OLD.published_date), 'deleted');
+    -- A double whose article has a primary of its own by now (the address of this one was changed) goes to that one.
+    UPDATE news d SET duplicate_of = p.unique_id FROM news p
+     WHERE d.duplicate_of = OLD.unique_id AND p.duplicate_of IS NULL
+       AND p.agency_key = d.agency_key AND p.canonical_url = d.canonical_url;
+    -- If the primary goes, the next of its article is promoted.
+    SELECT unique_id INTO heir FROM news WHERE duplicate_of = OLD.unique_id
+     ORDER BY extracted_at NULLS LAST, unique_id COLLATE "C" LIMIT 1;
+    IF heir IS NOT NULL THEN
+        UPDATE news SET duplicate_of = NULL WHERE unique_id = heir;
+        UPDATE news SET duplicate_of = heir WHERE duplicate_of = OLD.unique_id;
+    END IF;
+    RETURN NULL;
+END $$;
