@@ -1,0 +1,1 @@
+"""The daily sync from PostgreSQL to the open dataset on the Hub."""
