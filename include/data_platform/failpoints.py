@@ -14,7 +14,7 @@ from collections import Counter
 
 __all__ = ["FAILPOINTS", "FailpointError", "failpoint"]
 
-#: Every failpoint of the package, in the order in which a migration, then a write to the Hub passes them.
+#: Every failpoint of the package, in the order in which a migration, a write to the Hub, a sync passes them.
 FAILPOINTS: tuple[str, ...] = (
     "plan.after_run_created",
     "plan.after_keys",
@@ -38,6 +38,10 @@ FAILPOINTS: tuple[str, ...] = (
     "hub.before_commit",
     "hub.after_commit",
     "hub.between_datasets",
+    "sync.after_window",
+    "sync.before_proof",
+    "sync.before_store",
+    "sync.after_store",
 )
 
 _VARIABLE = "GOVBR_FAILPOINTS"

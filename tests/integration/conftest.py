@@ -1,15 +1,19 @@
-"""Databases with schema and master data, each of a test's own."""
+"""Databases with schema and master data, and Hubs with both datasets, each of a test's own."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
+from huggingface_hub import constants
 from psycopg import sql
 
 from dev.embedded_postgres import EmbeddedPostgres
+from dev.hub_server import HubServer, HubStore
+from tests.support.hub import DATASET, REDUCED, TOKEN, Hub
 from tests.support.stores import Store, prepare
 
 _TEMPLATE = "prepared_template"
@@ -44,3 +48,15 @@ def make_store(postgres: EmbeddedPostgres, _template: str) -> Iterator[Callable[
 def store(make_store: Callable[[], Store]) -> Store:
     """A database with schema and master data."""
     return make_store()
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub with two empty datasets; this process's client uses plain LFS, and caches of its own."""
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "hf-home"))
+    store = HubStore(tmp_path / "hub")
+    store.create(DATASET)
+    store.create(REDUCED)
+    with HubServer(store, tokens=[TOKEN]) as server:
+        yield Hub(store, server, tmp_path / "state")

@@ -75,6 +75,7 @@ def add_all(commands: Any, common: argparse.ArgumentParser) -> None:  # noqa: AN
     command.add_argument("action", choices=["list"], help="list: the open ones, by reason and one by one")
     command.add_argument("--limit", type=int, default=50, metavar="N", help="rows shown one by one (default 50)")
     storage_commands.add_reconcile(add, _user)
+    storage_commands.add_sync(add, _user)
     add("status", status, "show schema, rows, runs and open rejects")
 
 

@@ -47,11 +47,11 @@ from data_platform.sources.judged import Reject, judge
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DatasetManager"]
+__all__ = ["RACE", "DatasetManager"]
 
 _LOG = logging.getLogger(__name__)
 #: How often a write begins anew because others commit first.
-_RACE = Backoff(tries=30, first_s=0.2, most_s=10.0, total_s=600.0)
+RACE = Backoff(tries=30, first_s=0.2, most_s=10.0, total_s=600.0)
 _SHIPPED = files("data_platform").joinpath("catalogue", "themes.yaml")
 _Plan = Callable[[State], tuple[Edits, WriteOutcome, Sequence[Reject]]]
 
@@ -87,11 +87,11 @@ class DatasetManager:
         self._themes: ThemeIndex | None = None
         self._cache = KeyCache(default_cache_folder() if cache == "" else Path(cache) if cache else None)
         self.repository = HubRepository(chosen, self._settings, backoff=backoff, timeout_s=timeout_s)
-        self._reduced: ReducedDataset | None = None
+        self.reduced: ReducedDataset | None = None
         if reduced is not None:
             name = reduced.strip() or _reduced_of(chosen, self._settings)
             other = HubRepository(name, self._settings, backoff=backoff, timeout_s=timeout_s)
-            self._reduced = ReducedDataset(self.repository, other, _RACE)
+            self.reduced = ReducedDataset(self.repository, other, RACE)
 
     # ------------------------------------------------------------------------------------------ writing
 
@@ -115,7 +115,7 @@ class DatasetManager:
         given = batch_of_columns(new_data)
         if not given.batch.num_rows:
             return WriteOutcome()
-        self._require_purpose()
+        self.require_purpose()
         read = judge("insert", given, self._theme_index())
         rejects = read.rejects()
 
@@ -144,7 +144,7 @@ class DatasetManager:
         given = batch_of_frame(updated_df)
         if not given.batch.num_rows:
             return WriteOutcome()
-        self._require_purpose()
+        self.require_purpose()
         themes = self._theme_index()
         whole = set(THEME_COLUMNS) <= set(given.batch.schema.names)
         read = judge("update", given, themes if whole else None).refuse_unreadable()
@@ -168,7 +168,7 @@ class DatasetManager:
             SourceError: a file cannot be read; says what is wrong with it.
             ConfigurationError, StoreError, StoreUnavailableError, BusyError: see `insert`.
         """
-        self._require_purpose()
+        self.require_purpose()
         plans: list[AdoptionPlan] = []
 
         def nothing(state: State) -> tuple[Edits, WriteOutcome, Sequence[Reject]]:
@@ -206,7 +206,7 @@ class DatasetManager:
         ids = pa.array(sorted(set(unique_ids)), pa.string())
         found: list[pa.Table] = []
         with scratch_folder() as folder:
-            state = self._state(Snapshot.of(self.repository), folder)
+            state = self.state(Snapshot.of(self.repository), folder)
             matches = state.match(pa.RecordBatch.from_arrays([ids], names=["unique_id"]))
             for path in sorted(set(matches.places.values())):
                 table = state.rows(path)
@@ -221,26 +221,57 @@ class DatasetManager:
         read = judge("insert", given, self._theme_index())
         rows = read.cleaned.batch.filter(read.admitted)
         with scratch_folder() as folder:
-            matches = self._state(Snapshot.of(self.repository), folder).match(rows)
+            matches = self.state(Snapshot.of(self.repository), folder).match(rows)
         return dict(plan_insert(rows, matches.found, allow_update=False).ids)
+
+    # ------------------------------------------------------------------------ for those who write it otherwise
+
+    def state(self, snapshot: Snapshot, folder: Path, *, to_write: bool = False, any_types: bool = False) -> State:
+        """Return the rows of a commit, whatever its layout.
+
+        Args:
+            snapshot: the commit.
+            folder: for temporary files, deleted by its owner.
+            to_write: whether rows of a legacy layout that admission refuses are kept as rejects.
+            any_types: read files of the monthly layout too as if anybody might have made them.
+
+        Raises:
+            SourceError, StoreError, StoreUnavailableError: see `AdoptedState`.
+        """
+        if not (snapshot.layout.legacy or any_types):
+            return MonthlyState(snapshot, self._cache, folder)
+        keep = partial(self._keep, origin="adoption") if to_write else None  # who only looks keeps nothing
+        return AdoptedState(snapshot, self._theme_index(), folder, on_rejects=keep)
+
+    def require_purpose(self) -> None:
+        """Refuse to write where nobody said to (DESIGN §2.15).
+
+        Raises:
+            ConfigurationError: the dataset or the token was not set.
+        """
+        if not self._on_purpose:
+            raise ConfigurationError(
+                f"{self.repository} is only the default and is not written", hint="set HF_DATASET to write to it"
+            )
+        self.repository.session.require_token()
 
     # ---------------------------------------------------------------------------------------- helpers
 
     def _write(self, what: str, plan: _Plan, *, even_unchanged: bool = False) -> WriteOutcome:
         """Make one commit of a plan, and let the reduced dataset follow."""
-        if self._reduced:
-            self._reduced.require()
-        outcome = _RACE.run(lambda: self._attempt(what, plan, even_unchanged=even_unchanged), on=(HeadMovedError,))
+        if self.reduced:
+            self.reduced.require()
+        outcome = RACE.run(lambda: self._attempt(what, plan, even_unchanged=even_unchanged), on=(HeadMovedError,))
         failpoint("hub.between_datasets")
-        if self._reduced:
-            self._reduced.bring_up()
+        if self.reduced:
+            self.reduced.bring_up()
         _LOG.info("%s %s: %s", self.repository, what, outcome.counts)
         return outcome
 
     def _attempt(self, what: str, plan: _Plan, *, even_unchanged: bool) -> WriteOutcome:
         with scratch_folder() as folder:
             snapshot = Snapshot.of(self.repository)
-            state = self._state(snapshot, folder, to_write=True)
+            state = self.state(snapshot, folder, to_write=True)
             edits, outcome, rejects = plan(state)
             self._keep(rejects, what)
             if edits or (even_unchanged and state.adopting):
@@ -277,12 +308,6 @@ class DatasetManager:
             description=description,
         )
 
-    def _state(self, snapshot: Snapshot, folder: Path, *, to_write: bool = False) -> State:
-        if not snapshot.layout.legacy:
-            return MonthlyState(snapshot, self._cache, folder)
-        keep = partial(self._keep, origin="adoption") if to_write else None  # who only looks keeps nothing
-        return AdoptedState(snapshot, self._theme_index(), folder, on_rejects=keep)
-
     def _keep(self, rejects: Sequence[Reject], origin: str) -> None:
         if not rejects:
             return
@@ -301,18 +326,6 @@ class DatasetManager:
             themes = parse_themes(text, origin=display_source(source) if source else "the shipped themes.yaml")
             self._themes = ThemeIndex.of((number, t.code, t.label) for number, t in enumerate(themes))
         return self._themes
-
-    def _require_purpose(self) -> None:
-        """Refuse to write where nobody said to (DESIGN §2.15).
-
-        Raises:
-            ConfigurationError: the dataset or the token was not set.
-        """
-        if not self._on_purpose:
-            raise ConfigurationError(
-                f"{self.repository} is only the default and is not written", hint="set HF_DATASET to write to it"
-            )
-        self.repository.session.require_token()
 
 
 def _is_chosen(settings: Settings) -> bool:

@@ -19,7 +19,7 @@ from data_platform.managers.interface import WriteOutcome
 from data_platform.managers.postgres import news_writer
 from data_platform.managers.postgres.binary_read import read_query
 from data_platform.managers.postgres.news_table import Catalogue
-from data_platform.managers.postgres.rejects import store_rejects
+from data_platform.managers.postgres.rejects import settle_rejects, store_rejects
 from data_platform.managers.postgres.sync_marks import hand_out, mark_synced
 from data_platform.managers.postgres.transactions import Transactions
 from data_platform.managers.write_rules import complete, last_of_each, left_alone, plan_insert, renamed
@@ -110,6 +110,7 @@ class PostgresManager:
                 fresh = complete(rows if len(new) == rows.num_rows else rows.take(pa.array(new.values(), pa.int64())))
                 catalogue, stubs = self._with_agencies(connection, catalogue, fresh)
                 inserted = news_writer.insert_new(connection, fresh, catalogue)
+                settle_rejects(connection, new)
             updated: list[str] = []
             if allow_update:
                 # A new article comes with the row that makes it; the row that wins may lead it to another's address.

@@ -54,17 +54,23 @@ class SyncOptions:
         if self.full and self.months:
             raise ConfigurationError("a full sync has all months", hint="give either full or months")
 
+    @property
+    def kind(self) -> str:
+        """What it is called: "incremental", "full" or "months"."""
+        return "months" if self.months else "full" if self.full else "incremental"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
     """What becomes of the rows that are published when the sync takes the dataset over or writes it whole.
 
-    published = in_postgres + held + deleted + duplicates + unexplained.
+    published = in_postgres + held + released + deleted + duplicates + unexplained.
 
     Attributes:
         published: rows of all data files.
         in_postgres: those whose id is in news; its row is published in their place.
         held: those that PostgreSQL does not hold, and that stay published as they are.
+        released: those that were held, and whose reject is replayed or discarded by now.
         deleted: those that were deleted or renamed in PostgreSQL.
         duplicates: those that another row with the same id stands for.
         unexplained: those that PostgreSQL knows nothing of. They would go.
@@ -77,6 +83,7 @@ class Account:
     published: int
     in_postgres: int
     held: int
+    released: int
     deleted: int
     duplicates: int
     unexplained: int
@@ -87,11 +94,9 @@ class Account:
 
     def __str__(self) -> str:
         """Return the account in a line."""
-        told = (
-            f"{self.published:,} rows published before = {self.in_postgres:,} in PostgreSQL + {self.held:,} held"
-            f" + {self.deleted:,} deleted + {self.duplicates:,} duplicates + {self.unexplained:,} unexplained;"
-            f" {self.new:,} new"
-        )
+        parts = ("in_postgres", "held", "released", "deleted", "duplicates", "unexplained")
+        sums = " + ".join(f"{getattr(self, name):,} {name.replace('_', ' ')}" for name in parts)
+        told = f"{self.published:,} rows published before = {sums}; {self.new:,} new"
         return told if self.changed is None else f"{told}, {self.changed:,} with other cells in PostgreSQL"
 
 

@@ -11,10 +11,10 @@ from psycopg import Connection
 
 from data_platform.jobs.migration import validation
 from data_platform.jobs.migration.plan import cut_segments
-from data_platform.jobs.migration.progress import LogProgress, Progress
 from data_platform.jobs.migration.records import Piece
 from data_platform.jobs.migration.validation import SourceFacts, ValidationResult
 from data_platform.jobs.migration.workers import digest_in_worker, pool, shares
+from data_platform.jobs.progress import LogProgress, Progress
 from data_platform.managers.postgres.database import connect, translate_errors
 from data_platform.schema import require_current
 from data_platform.settings import Settings

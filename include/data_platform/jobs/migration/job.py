@@ -5,7 +5,6 @@ Each step reads what it needs from the run's record, so that any process can do 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import as_completed
 from contextlib import contextmanager
@@ -21,12 +20,12 @@ from data_platform.jobs.migration.account import Account, close_account
 from data_platform.jobs.migration.comparison import compare_source
 from data_platform.jobs.migration.load import SegmentLoader
 from data_platform.jobs.migration.plan import plan_run
-from data_platform.jobs.migration.progress import LogProgress, Progress
 from data_platform.jobs.migration.records import MigrationOptions, Run, Segment, read_run, read_segments
 from data_platform.jobs.migration.report import write_report
 from data_platform.jobs.migration.report_data import report_of
 from data_platform.jobs.migration.validation import ValidationResult
-from data_platform.jobs.migration.workers import load_in_worker, peak_rss_mb, pool
+from data_platform.jobs.migration.workers import load_in_worker, pool
+from data_platform.jobs.progress import Clock, LogProgress, Progress, peak_rss_mb
 from data_platform.managers.postgres.database import connect, server_info, translate_errors, try_session_lock
 from data_platform.managers.postgres.news_table import Catalogue
 from data_platform.schema import require_current
@@ -233,7 +232,7 @@ class MigrationJob:
             BusyError: another migration is at work.
             IntegrityError: too many rejects, or the account does not balance.
         """
-        clock = _Clock()
+        clock = Clock()
         with self._connect("migrate") as alone, translate_errors():
             self.preflight()
             clock.lap("preflight")
@@ -316,21 +315,3 @@ def _require_rights(connection: Connection[Any]) -> None:
             f"user {row[3] if row else ''} may not load the table news",
             hint=f"run the migration as {owner}: keys and indexes are taken off and put on again",
         )
-
-
-class _Clock:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self._start = self._last = time.monotonic()
-        self._laps: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        """A stage ended."""
-        now = time.monotonic()
-        self._laps[name] = round(now - self._last, 3)
-        self._last = now
-
-    def seconds(self) -> dict[str, float]:
-        """Return seconds by stage, and the total."""
-        return {**self._laps, "total": round(time.monotonic() - self._start, 3)}

@@ -6,15 +6,13 @@ In a DAG the parallelism is Airflow's own, one mapped task a segment, and no wor
 from __future__ import annotations
 
 import os
-import resource
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -24,11 +22,12 @@ from data_platform.jobs.migration import validation
 from data_platform.jobs.migration.load import SegmentLoader
 from data_platform.jobs.migration.records import Piece, read_run
 from data_platform.jobs.migration.validation import SourceFacts
+from data_platform.jobs.progress import peak_rss_mb
 from data_platform.managers.postgres.database import connect, translate_errors
 from data_platform.settings import Settings
 from data_platform.sources.dataset import SourceSnapshot, reopen
 
-__all__ = ["digest_in_worker", "load_in_worker", "peak_rss_mb", "pool", "shares"]
+__all__ = ["digest_in_worker", "load_in_worker", "pool", "shares"]
 
 
 def shares(pieces: list[Piece], parallel: int) -> list[list[Piece]]:
@@ -104,15 +103,3 @@ def digest_in_worker(snapshot: dict[str, Any], work: str, pieces: list[Piece]) -
     source = reopen(SourceSnapshot.from_dict(snapshot), settings=_Worker.settings)
     with connect(_Worker.settings.require_database(), purpose="validate") as connection, translate_errors():
         return validation.digest_pieces(connection, work, source, pieces)
-
-
-def peak_rss_mb(*, children: bool = False) -> float:
-    """Return the peak resident memory in MB of this process, or of its largest child that has ended."""
-    if children:
-        return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1)
-    # Not ru_maxrss of this process: on Linux it begins at what the process that started this one had in memory.
-    with suppress(OSError), Path("/proc/self/status").open(encoding="ascii", errors="replace") as status:
-        for line in status:
-            if line.startswith("VmHWM:"):
-                return round(int(line.split()[1]) / 1024, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)

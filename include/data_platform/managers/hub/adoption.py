@@ -137,9 +137,13 @@ class AdoptedState:
         """Whether every partition is new: yes."""
         return True
 
+    def partition_keys(self) -> Iterator[tuple[str, pa.Table]]:
+        """Give the keys of each partition; see `State`."""
+        return ((path, self._keys(path)) for path in self.partitions)
+
     def match(self, rows: pa.RecordBatch) -> Matches:
         """Find the articles of a batch; see `State`."""
-        return find_among(rows, ((path, self._keys(path)) for path in self.partitions))
+        return find_among(rows, self.partition_keys())
 
     def rows(self, path: str) -> pa.Table:
         """Return the rows of a partition; see `State`."""

@@ -3,15 +3,19 @@
 `data/train-YYYY-MM.parquet` holds the rows of one São Paulo month of publication; `data/train-undated.parquet` those
 that admission refuses (no date, no title, ...), which stay published as they are. Anything else below `data/train` is
 the legacy layout. A file is a pure function of its rows: fixed order, exact types, fixed row groups, content-defined
-chunks. So equal rows give equal bytes and need no upload, and a small edit leaves most chunks as they were.
+chunks. So equal rows give equal bytes and need no upload, and a small edit leaves most chunks as they were. Its footer
+carries a digest of its rows, so that what is published can be told without fetching it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +33,8 @@ __all__ = [
     "REDUCED_SCHEMA",
     "UNDATED",
     "Layout",
+    "PartitionWriter",
+    "Rows",
     "check_schema",
     "data_files",
     "layout_of",
@@ -36,6 +42,7 @@ __all__ = [
     "months_of",
     "partition_path",
     "read_partition",
+    "rows_told",
     "write_partition",
     "write_reduced",
 ]
@@ -49,6 +56,8 @@ REDUCED_SCHEMA: pa.Schema = pa.schema([PUBLISHED_SCHEMA.field(n) for n in ("publ
 _MONTHLY = re.compile(r"data/train-(?P<month>\d{4}-(?:0[1-9]|1[0-2]))\.parquet")
 _DATA = re.compile(r"data/train[^/]*\.parquet")
 _MONTHS_A_YEAR = 12
+#: Where a footer says what the rows of its file are.
+_DIGEST_KEY = "govbr.rows_md5"
 #: Some 12 MB, of which a writer holds a few copies; more row groups would mean more ranges to read keys from.
 _ROW_GROUP_ROWS = 2_500
 #: Where values repeat. A dictionary of texts that do not would only be given up half-way, and blur the chunks.
@@ -73,6 +82,19 @@ class Layout:
 
     partitions: tuple[str, ...]
     legacy: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What tells the rows of a file from others, in their order.
+
+    Attributes:
+        count: how many there are.
+        digest: MD5 in hex over their digests (`row_digests`), one after the other.
+    """
+
+    count: int
+    digest: str
 
 
 def data_files(paths: Iterable[str]) -> list[str]:
@@ -130,6 +152,68 @@ def check_schema(found: pa.Schema, name: str, wanted: pa.Schema = PUBLISHED_SCHE
     )
 
 
+class PartitionWriter:
+    """Writes a file from rows that come in their order; holds a row group of them.
+
+    Used in a `with` statement; the file is whole after it, and is not to be used if it was left by an error.
+
+    Args:
+        path: where to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._digest = hashlib.md5(usedforsecurity=False)
+        self._waiting: list[pa.RecordBatch] = []
+        self._count = self._written = 0
+        self._writer = _writer(path, PUBLISHED_SCHEMA)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._flush(self._count - self._written)
+            self._writer.add_key_value_metadata({_DIGEST_KEY: self._digest.hexdigest()})
+        self._writer.close()
+        if error is None:
+            _written(self._path, PUBLISHED_SCHEMA, self._count)
+
+    @property
+    def rows(self) -> Rows:
+        """What was given so far."""
+        return Rows(self._count, self._digest.hexdigest())
+
+    def write(self, rows: pa.RecordBatch, digests: Sequence[bytes]) -> None:
+        """Add rows.
+
+        Args:
+            rows: all 24 columns in the types of `NORMAL_SCHEMA`, in the order of `ORDER`.
+            digests: `row_digests(rows)`.
+
+        Raises:
+            pa.ArrowInvalid: a cell is outside what the published types can hold.
+        """
+        self._digest.update(b"".join(digests))
+        self._count += rows.num_rows
+        self._waiting.append(rows)
+        while self._count - self._written >= _ROW_GROUP_ROWS:
+            self._flush(_ROW_GROUP_ROWS)
+
+    def _flush(self, rows: int) -> None:
+        """Write the first rows of those that wait, as a row group."""
+        if not rows:
+            return
+        waiting = pa.concat_batches(self._waiting)
+        self._waiting = [waiting.slice(rows)] if waiting.num_rows > rows else []
+        # In one piece and from its own beginning: the same rows shall make the same bytes, however they came.
+        published = published_rows(waiting.slice(0, rows))
+        self._writer.write_table(pa.Table.from_batches([published]).combine_chunks(), row_group_size=_ROW_GROUP_ROWS)
+        self._written += rows
+
+
 def write_partition(path: Path, rows: pa.Table) -> int:
     """Write the file that some rows make and return how many rows it has.
 
@@ -141,13 +225,23 @@ def write_partition(path: Path, rows: pa.Table) -> int:
         IntegrityError: the file does not hold every row given.
     """
     order = _sorted(rows)
-    with _writer(path, PUBLISHED_SCHEMA) as writer:
+    with PartitionWriter(path) as writer:
         for start in range(0, rows.num_rows, _ROW_GROUP_ROWS):
             # One row group's rows at a time are put in order: a second copy of all is not needed.
             group = rows.take(pa.array(order[start : start + _ROW_GROUP_ROWS])).combine_chunks()
-            published = pa.Table.from_batches([published_rows(b) for b in group.to_batches()], PUBLISHED_SCHEMA)
-            writer.write_table(published.combine_chunks(), row_group_size=_ROW_GROUP_ROWS)
-    return _written(path, PUBLISHED_SCHEMA, rows.num_rows)
+            for batch in group.to_batches():
+                writer.write(batch, row_digests(batch))
+    return writer.rows.count
+
+
+def rows_told(metadata: pq.FileMetaData) -> Rows | None:
+    """Return what a footer says of the rows of its file; None if it says nothing, being of somebody else's making.
+
+    Whoever changes rows with Arrow and writes them again may take the old digest along: it is a proof of what this
+    package wrote, not of what others did.
+    """
+    told = (metadata.metadata or {}).get(_DIGEST_KEY.encode())
+    return None if told is None else Rows(int(metadata.num_rows), told.decode("ascii", "replace"))
 
 
 def write_reduced(path: Path, rows: pa.Table) -> int:

@@ -57,21 +57,29 @@ class ReducedDataset:
                 "or set HF_REDUCED_DATASET to the one to use",
             ) from error
 
-    def bring_up(self) -> str:
+    @property
+    def repository(self) -> HubRepository:
+        """The reduced dataset."""
+        return self._reduced
+
+    def bring_up(self, *, anew: bool = False) -> str:
         """Derive the reduced dataset from the head of the main one, if it is not already; return its head.
+
+        Args:
+            anew: derive every file, whatever the stamp says.
 
         Raises:
             DataPlatformError: of the kind that says whether to try again; the main dataset is unharmed.
         """
         try:
-            return self._backoff.run(self._bring_up, on=(HeadMovedError,))
+            return self._backoff.run(partial(self._bring_up, anew=anew), on=(HeadMovedError,))
         except DataPlatformError as error:
             told = f"{error.message}; the main dataset has its rows, the reduced one follows with the next write"
             raise type(error)(told, hint=error.hint) from error
 
-    def _bring_up(self) -> str:
+    def _bring_up(self, *, anew: bool) -> str:
         head = self._reduced.head()
-        derived_from = self._stamp(head)
+        derived_from = None if anew else self._stamp(head)
         # Asked after the reduced head: as long as that one stays, no later main commit can have been derived.
         main = self._main.head()
         if derived_from == main:

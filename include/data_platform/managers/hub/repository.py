@@ -52,6 +52,12 @@ class CommitNote:
     title: str
     message: str
 
+    @property
+    def write_id(self) -> str:
+        """The mark that `HubRepository.commit` gave it; "" if somebody else made it."""
+        found = _MARK_LINE.search(f"{self.title}\n{self.message}")
+        return found["id"] if found else ""
+
 
 @dataclass(frozen=True)
 class Upload:
@@ -249,11 +255,7 @@ class HubRepository:
 
     def _made(self, mark: str) -> str | None:
         """Return the id of the commit with our mark, if it is in the history."""
-        for note in self.history():
-            found = _MARK_LINE.search(f"{note.title}\n{note.message}")
-            if found and found["id"] == mark:
-                return note.commit
-        return None
+        return next((note.commit for note in self.history() if note.write_id == mark), None)
 
     def _is_ours(self, commit: str, mark: str) -> bool:
         """Whether the client really posted: if all files are there it does not, and answers with the head."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -46,6 +46,9 @@ class State(Protocol):
     @property
     def adopting(self) -> bool:
         """Whether every partition is new, for the layout is."""
+
+    def partition_keys(self) -> Iterator[tuple[str, pa.Table]]:
+        """Give path and keys (`KEY_SCHEMA`) of each partition, in no promised order."""
 
     def match(self, rows: pa.RecordBatch) -> Matches:
         """Find the articles of a batch (at least unique_id; agency and url if they were given)."""
@@ -110,10 +113,14 @@ class MonthlyState:
         """Whether every partition is new: no."""
         return False
 
+    def partition_keys(self) -> Iterator[tuple[str, pa.Table]]:
+        """Give the keys of each partition; see `State`."""
+        files = [self._snapshot.files[path] for path in self.partitions]
+        return read_keys(self._snapshot.reader, files, self._cache)
+
     def match(self, rows: pa.RecordBatch) -> Matches:
         """Find the articles of a batch; see `State`."""
-        files = [self._snapshot.files[path] for path in self.partitions]
-        return find_among(rows, read_keys(self._snapshot.reader, files, self._cache))
+        return find_among(rows, self.partition_keys())
 
     def rows(self, path: str) -> pa.Table:
         """Return the rows of a partition; see `State`."""

@@ -26,10 +26,12 @@ from data_platform.managers.ledger.write_once import WriteOnceObjects
 from data_platform.managers.storage_mode import ReadSource
 from data_platform.settings import Settings
 
-__all__ = ["REPAIR", "SIDE", "STARTED", "WRITE", "Missed", "Recorded", "RunLedger"]
+__all__ = ["REPAIR", "SIDE", "STARTED", "SYNC", "WRITE", "Missed", "Recorded", "RunLedger"]
 
 #: A write that has begun; one of its sides, when it ended; the write, when it ended; what made up for one.
 STARTED, SIDE, WRITE, REPAIR = "write-started", "write-side", "write", "repair"
+#: A sync of the open dataset, when it ended.
+SYNC = "sync"
 
 #: Most ids that an entry holds itself; more go into an object of their own.
 MOST_IDS_HERE = 1000

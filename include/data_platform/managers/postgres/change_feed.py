@@ -208,6 +208,26 @@ class ChangeFeed:
             if sum(batch.num_rows for batch in page) < batch_rows:
                 return
 
+    def months(self, window: Window) -> dict[str, tuple[int, int]]:
+        """Say in which São Paulo months a window has something: month (YYYY-MM) -> changed rows, tombstones.
+
+        For a reader that keeps its copy by month and writes a month anew as a whole, from a snapshot taken after the
+        window was opened: it needs neither `changes` nor `deletions`. A row that moves on meanwhile is in the snapshot
+        as it is then, and in a later window. Of a resync there is nothing to say: every month is to be written.
+
+        Raises:
+            ValueError: the connection has a transaction open.
+        """
+        if window.resync_reason is not None:
+            return {}
+        bound = {"xid": str(window.start[0]), "unique_id": window.start[1], "horizon": str(window.horizon)}
+        found: dict[str, tuple[int, int]] = {}
+        with self._transaction() as connection:
+            for month, changed, buried in connection.execute(read_sql("feed_months.sql"), bound):
+                before = found.get(month, (0, 0))
+                found[month] = (before[0] + changed, before[1] + buried)
+        return dict(sorted(found.items()))
+
     def announce(self, window: Window) -> str:
         """Note that the stamp of a window is about to be written outside; return it in its written form.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from psycopg import Connection
@@ -9,7 +10,12 @@ from psycopg import Connection
 from data_platform.queries import read_sql
 from data_platform.sources.judged import Reject
 
-__all__ = ["store_rejects"]
+__all__ = ["settle_rejects", "store_rejects"]
+
+_SETTLE = """
+    UPDATE rejects SET status = 'replayed', updated_at = now()
+     WHERE status = 'open' AND reason <> 'superseded' AND unique_id = ANY (%s)
+"""
 
 
 def store_rejects(connection: Connection[Any], rejects: list[Reject], *, origin: str, run_id: int | None) -> int:
@@ -37,6 +43,13 @@ def store_rejects(connection: Connection[Any], rejects: list[Reject], *, origin:
         },
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def settle_rejects(connection: Connection[Any], unique_ids: Collection[str]) -> int:
+    """Note that articles which were once rejected have come into the table; return how many rejects that settles."""
+    if not unique_ids:
+        return 0
+    return connection.execute(_SETTLE, (list(unique_ids),)).rowcount
 
 
 def _without_nul(text: str | None) -> str | None:

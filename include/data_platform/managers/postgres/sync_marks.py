@@ -20,10 +20,11 @@ from psycopg import Connection
 
 from data_platform.managers.postgres.binary_read import read_query
 from data_platform.managers.postgres.database import translate_errors
+from data_platform.managers.postgres.feed_position import Window
 from data_platform.models.columns import NORMAL_SCHEMA
 from data_platform.queries import read_sql
 
-__all__ = ["hand_out", "mark_synced"]
+__all__ = ["hand_out", "mark_synced", "mark_window"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def hand_out(
 def _pages(connection: Connection[Any], since: datetime | None, batch_rows: int | None) -> Iterator[pa.RecordBatch]:
     narrowed = "" if since is None else "AND n.updated_at >= %(since)s"
     query = read_sql("marks_hand_out.sql").replace("/*since*/", narrowed)
-    process = f"{socket.gethostname()}:{os.getpid()}:{_PROCESS_SECRET}"
+    process = _process()
     after = ""
     while True:
         bound = {"after": after, "rows": batch_rows, "since": since, "process": process}
@@ -109,6 +110,31 @@ def mark_synced(connection: Connection[Any], unique_ids: Sequence[str]) -> int:
     if unclear:
         logger.warning("%d rows were handed out in two versions at once and stay pending", unclear)
     return marked
+
+
+def mark_window(connection: Connection[Any], window: Window) -> int:
+    """Mark every row version of a window of the change feed as arrived, for a reader that publishes whole windows.
+
+    Args:
+        connection: part of the caller's transaction, the one that stores the window.
+        window: a window that was published as it stood.
+
+    Returns:
+        The number of rows marked anew, as counted by the database.
+    """
+    bound = {
+        "xid": str(window.start[0]),
+        "unique_id": window.start[1],
+        "horizon": str(window.horizon),
+        "process": _process(),
+    }
+    with translate_errors():
+        connection.execute(read_sql("marks_bury.sql"), bound)
+        return connection.execute(read_sql("marks_window.sql"), bound).rowcount
+
+
+def _process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{_PROCESS_SECRET}"
 
 
 def _chunks(connection: Connection[Any], unique_ids: Sequence[str]) -> Iterator[list[str]]:

@@ -1,3 +1,5 @@
+DROP INDEX rejects_unique_id_idx;
+
 -- Back to the first function, word for word.
 CREATE OR REPLACE FUNCTION news_bury() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE

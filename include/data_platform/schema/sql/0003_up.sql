@@ -1,3 +1,6 @@
+-- What the daily sync asks: whether a row that is published without being in news has a reject.
+CREATE INDEX rejects_unique_id_idx ON rejects (unique_id);
+
 -- Two rows of one article deleted at once: the second waits, and never makes the first its heir.
 CREATE OR REPLACE FUNCTION news_bury() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,4 +1,4 @@
-"""The heir of an article is held while it is promoted.
+"""The heir of an article is held while it is promoted; rejects are found by id.
 
 Revision ID: 0003
 Revises: 0002
@@ -17,10 +17,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Replace the trigger's function."""
+    """Add the index, replace the trigger's function."""
     op.get_bind().exec_driver_sql(read_script("0003_up.sql"))
 
 
 def downgrade() -> None:
-    """Go back to the first one."""
+    """Go back to the first function."""
     op.get_bind().exec_driver_sql(read_script("0003_down.sql"))

@@ -1,0 +1,89 @@
+"""What stands at the head of the published dataset, how far it has come, and who has changed it since our last sync.
+
+Each sync writes its stamp into the message of its commit (`govbr-sync: <stamp>`), where no restore of the database can
+turn it back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from data_platform.managers.hub.layout import data_files
+from data_platform.managers.hub.repository import CommitNote, HubRepository
+from data_platform.managers.hub.session import HeadMovedError
+from data_platform.managers.hub.state import Snapshot
+
+__all__ = ["ChangedBy", "Published", "stamp_line"]
+
+_STAMP = re.compile(r"^govbr-sync: (?P<stamp>\S+)\s*$", re.MULTILINE)
+
+
+class ChangedBy(StrEnum):
+    """Who has changed data files since the last sync."""
+
+    NOBODY = "nobody"
+    PIPELINE = "the pipeline, in another mode"
+    OTHERS = "others"
+
+
+@dataclass(frozen=True)
+class Published:
+    """The head of the main dataset.
+
+    Attributes:
+        snapshot: its commit and files.
+        stamp: what the newest sync wrote there; "" if there is none in the newest part of the history.
+        changed_by: who has changed data files since that one; nobody if there is none.
+        changed: the data files that were.
+    """
+
+    snapshot: Snapshot
+    stamp: str
+    changed_by: ChangedBy
+    changed: Sequence[str]
+
+    @classmethod
+    def of(cls, repository: HubRepository) -> Self:
+        """Look at the head.
+
+        Raises:
+            HeadMovedError: it moved while we looked.
+            StoreError: no such dataset, no access, or its data files are not where they belong.
+            StoreUnavailableError: the Hub did not answer as it should.
+        """
+        snapshot = Snapshot.of(repository)
+        notes = _up_to(repository.history(), snapshot.commit, str(repository))
+        place = next((place for place, note in enumerate(notes) if _stamp_of(note)), None)
+        if place is None:
+            return cls(snapshot, "", ChangedBy.NOBODY, ())
+        ours, since = notes[place], notes[:place]
+        before = repository.files(ours.commit) if since else snapshot.files
+        changed = [
+            path
+            for path in data_files({*before, *snapshot.files})
+            if path not in before or path not in snapshot.files or before[path].blob != snapshot.files[path].blob
+        ]
+        by = ChangedBy.PIPELINE if all(note.write_id for note in since) else ChangedBy.OTHERS
+        return cls(snapshot, _stamp_of(ours), by if changed else ChangedBy.NOBODY, changed)
+
+
+def stamp_line(stamp: str) -> str:
+    """Return the line that a sync's commit carries."""
+    return f"govbr-sync: {stamp}"
+
+
+def _up_to(notes: Sequence[CommitNote], head: str, name: str) -> Sequence[CommitNote]:
+    place = next((place for place, note in enumerate(notes) if note.commit == head), None)
+    if place is None:
+        raise HeadMovedError(f"{name}: somebody committed while we looked", hint="read it anew and try again")
+    return notes[place:]
+
+
+def _stamp_of(note: CommitNote) -> str:
+    """Return the stamp of a commit of ours, "" for every other."""
+    found = _STAMP.search(note.message) if note.write_id else None
+    return found["stamp"] if found else ""

@@ -1,0 +1,38 @@
+"""What the tests of the sync share: a database, a Hub, and jobs between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from data_platform.jobs.hf_sync.records import SyncOptions
+from data_platform.jobs.hf_sync.sync_job import HuggingFaceSyncJob
+from data_platform.managers.dataset_manager import DatasetManager
+from data_platform.managers.postgres_manager import PostgresManager
+from data_platform.managers.storage_mode import ReadSource, StorageBackend, StorageMode
+from tests.support.hub import DATASET, QUICK, Hub
+from tests.support.stores import Store
+
+MODE = StorageMode(
+    backend=StorageBackend.POSTGRES, read_from=ReadSource.POSTGRES, backend_source="the test", read_source="the test"
+)
+
+
+@pytest.fixture
+def make_job(store: Store, hub: Hub) -> Callable[..., HuggingFaceSyncJob]:
+    """A function that makes jobs; its arguments are those of `SyncOptions`, and `mode`."""
+    settings = hub.settings.with_database(store.url)
+
+    def make(*, mode: StorageMode = MODE, **options: Any) -> HuggingFaceSyncJob:
+        manager = DatasetManager(DATASET, settings=settings, backoff=QUICK)
+        return HuggingFaceSyncJob(settings, mode, options=SyncOptions(**options), manager=manager)
+
+    return make
+
+
+@pytest.fixture
+def news(store: Store) -> PostgresManager:
+    """Writes news as the pipeline does."""
+    return PostgresManager(store.url)
