@@ -1,0 +1,1 @@
+"""Collecting the news of the sites: pages fetched politely, read in every layout met, turned into rows."""
