@@ -2,7 +2,8 @@
 
 A made-up corpus with planted faults lies as a dataset on a stand-in of the Hub, and is migrated from there into an
 embedded PostgreSQL by the real DAG in a real Airflow; every row is accounted for and both sides are compared. Then the
-same DAG runs again and finds nothing to do. The exit status is 0 only if all of that held.
+same DAG runs again and finds nothing to do. Then the dataset follows PostgreSQL (`dev.demo_sync`). The exit status is 0
+only if all of that held.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from dev.airflow_local import AirflowLocal
+from dev.demo_sync import play_sync
 from dev.embedded_postgres import EmbeddedPostgres
 from dev.local_hub import DATASET, local_hub
 from dev.sample_data import write_corpus
@@ -96,7 +98,7 @@ class Result:
 
 
 def main() -> int:
-    """Play the demo; 0 if the migration succeeded, proved equal and a second run changed nothing."""
+    """Play the demo; 0 if the migration proved equal, a second run changed nothing, and the dataset followed."""
     started = time.monotonic()
     try:
         with ended_by_signals(), ExitStack() as stack:
@@ -129,20 +131,17 @@ def _play(stack: ExitStack) -> bool:
     _say(f"an empty database: {_DATABASE}")
 
     _say("starting Airflow (half a minute, more on a busy machine) …")
-    airflow = stack.enter_context(
-        AirflowLocal(
-            folder / "airflow",
-            fresh=True,
-            environment={**corpus_environment(corpus, database_url), **hub},
-        )
-    )
+    environment = {**corpus_environment(corpus, database_url), **hub}
+    airflow = stack.enter_context(AirflowLocal(folder / "airflow", fresh=True, environment=environment))
     first = _migrate(airflow)
     if first is None:
         return False
     found = _found_what_was_planted(first, planted)
     _say("once more, to see that doing it twice changes nothing")
     second = _migrate(airflow)
-    return second is not None and found and first.equal and first.adds_up and _changed_nothing(second)
+    if second is None or not (_changed_nothing(second) and found and first.equal and first.adds_up):
+        return False
+    return play_sync(airflow, environment, _say)
 
 
 def corpus_environment(corpus: Path, database_url: str) -> dict[str, str]:

@@ -77,7 +77,7 @@ def _cell(value: object) -> str:
 
 
 def _code(value: object) -> str:
-    return f"`{value}`" if value not in {None, ""} else ""
+    return "" if value is None or value == "" else f"`{value}`"
 
 
 # ---------------------------------------------------------------------------------------------- DAGs
@@ -109,7 +109,7 @@ def _dag(dag: Any) -> str:  # noqa: ANN401 - Airflow's DAG, whose import is slow
     params = [
         [
             _code(name),
-            param.schema.get("type"),
+            _type(param.schema.get("type")),
             _code(param.value),
             param.description or param.schema.get("description"),
         ]
@@ -143,6 +143,11 @@ def _dag(dag: Any) -> str:  # noqa: ANN401 - Airflow's DAG, whose import is slow
             table(["task", "after", "retries", "time limit", "what it does"], tasks),
         ]
     )
+
+
+def _type(told: str | list[str] | None) -> str:
+    """Return the type of a field as people say it; one that may be empty has several."""
+    return told or "" if not isinstance(told, list) else " or ".join("nothing" if t == "null" else t for t in told)
 
 
 def _what(task: Any) -> str:  # noqa: ANN401 - any of Airflow's operators

@@ -1,21 +1,40 @@
-"""Where things stand, for a person: schema, rows, runs, open rejects."""
+"""Where things stand, for a person: schema, rows, runs, open rejects, how far the readers are behind."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from typing import Any
 
+from psycopg import Connection
 from psycopg.rows import dict_row
 
 from data_platform.managers.postgres.database import connect, server_info, translate_errors
+from data_platform.managers.postgres.feed_health import OLDEST_TRANSACTION_LIMIT, oldest_transaction, read_lag
 from data_platform.schema import current_version, head_version
 
 __all__ = ["Status", "read_status"]
 
+#: A change that a reader has not taken for longer needs somebody.
+_LAG_LIMIT = timedelta(hours=24)
+
 
 @dataclass(frozen=True)
 class Status:
-    """What `status` shows; `runs` are the last five, newest first."""
+    """What `status` shows.
+
+    Attributes:
+        server: its version.
+        schema: the version of the schema, None if there is none.
+        schema_expected: the one that this release works with.
+        rows: table -> rows.
+        runs: the last five migrations, newest first.
+        indexes_off: indexes and constraints of news that a load has taken off.
+        open_rejects: rows that could not be stored.
+        readers: of each reader of the change feed: consumer, rows and tombstones that wait for it, for how many seconds
+            the oldest of them has waited (None if nothing waits), why it must read everything ("" if it need not).
+        held_by: the transaction that holds the readers up, if one has been open for too long; "" otherwise.
+    """
 
     server: str
     schema: str | None
@@ -24,11 +43,14 @@ class Status:
     runs: list[dict[str, Any]] = field(default_factory=list)
     indexes_off: list[str] = field(default_factory=list)
     open_rejects: int = 0
+    readers: list[dict[str, Any]] = field(default_factory=list)
+    held_by: str = ""
 
     @property
     def needs_attention(self) -> bool:
         """Whether something is not as it should be between runs."""
-        return self.schema != self.schema_expected or bool(self.indexes_off)
+        late = any((reader["oldest_s"] or 0) > _LAG_LIMIT.total_seconds() for reader in self.readers)
+        return self.schema != self.schema_expected or bool(self.indexes_off) or late or bool(self.held_by)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status as plain data."""
@@ -51,6 +73,9 @@ class Status:
         if self.indexes_off:
             lines.append(f"  not built yet: {', '.join(self.indexes_off)}; run the migration again to build them")
         lines.append(f"  open rejects: {self.open_rejects:,}")
+        lines += [f"  {_reader(reader)}" for reader in self.readers]
+        if self.held_by:
+            lines.append(f"  the readers wait for {self.held_by}; end it if nobody needs it")
         return lines
 
 
@@ -80,6 +105,7 @@ def read_status(database_url: str) -> Status:
             " WHERE jsonb_typeof(deferred) = 'array' AND item ->> 'state' <> 'on'"
         ).fetchall()
         rejects = cursor.execute("SELECT count(*) AS n FROM rejects WHERE status = 'open'").fetchone()
+        readers, held_by = _readers(connection)
     return Status(
         server,
         version,
@@ -88,4 +114,34 @@ def read_status(database_url: str) -> Status:
         runs,
         [row["name"] for row in off],
         rejects["n"] if rejects else 0,
+        readers,
+        held_by,
     )
+
+
+def _readers(connection: Connection[Any]) -> tuple[list[dict[str, Any]], str]:
+    """Return the lag of each reader, and what holds all of them up."""
+    row = connection.execute("SELECT NOT pg_is_in_recovery() AND to_regclass('hf_sync_marks') IS NOT NULL").fetchone()
+    if not (row and row[0]):
+        return [], ""  # a replica's horizon says nothing of the primary's; an older schema has no feed to speak of
+    found: list[dict[str, Any]] = []
+    for (consumer,) in connection.execute("SELECT consumer FROM consumer_positions ORDER BY consumer").fetchall():
+        lag = read_lag(connection, consumer)
+        oldest = None if lag.oldest is None else int(lag.oldest.total_seconds())
+        numbers = {"rows": lag.rows, "tombstones": lag.tombstones, "oldest_s": oldest}
+        found.append({"consumer": consumer, **numbers, "resync_reason": lag.resync_reason or ""})
+    oldest_open = oldest_transaction(connection)
+    if oldest_open is None or oldest_open.age is None or oldest_open.age < OLDEST_TRANSACTION_LIMIT:
+        return found, ""
+    name = oldest_open.application_name or "without a name"
+    return found, f"a transaction open for {oldest_open.age} (pid {oldest_open.pid}, {name}, {oldest_open.state})"
+
+
+def _reader(reader: dict[str, Any]) -> str:
+    if reader["resync_reason"]:
+        return f"reader {reader['consumer']}: must read everything: {reader['resync_reason']}"
+    if reader["oldest_s"] is None:
+        return f"reader {reader['consumer']}: up to date"
+    waited = timedelta(seconds=reader["oldest_s"])
+    waiting = f"{reader['rows']:,} rows and {reader['tombstones']:,} tombstones"
+    return f"reader {reader['consumer']}: {waiting} wait, the oldest for {waited}"

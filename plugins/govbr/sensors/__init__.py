@@ -1,0 +1,1 @@
+"""Sensors: what DAGs wait for before they begin (docs/hf_sync.md)."""
