@@ -24,11 +24,24 @@ _SCRATCH = Path(tempfile.mkdtemp(prefix="govbr-tests-"))
 atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
 
 #: What a developer's shell may hold that points at real services; no test may see it.
-_FOREIGN = ("AIRFLOW", "_AIRFLOW", "PG", "HF_", "HUGGING", "GOVBRNEWS_", "COGFY_", "TYPESENSE_", "QDRANT_", "GOOGLE_")
+_FOREIGN = (
+    "AIRFLOW",
+    "_AIRFLOW",
+    "PG",
+    "HF_",
+    "HUGGING",
+    "GOVBRNEWS_",
+    "COGFY_",
+    "TYPESENSE_",
+    "QDRANT_",
+    "GOOGLE_",
+    "SCRAPER_",
+)
 _FOREIGN_NAMES = {
     "AGENCIES_SOURCE",
     "DATABASE_URL",
     "REPORTS_URI",
+    "SITES_SOURCE",
     "STAGING_URI",
     "STATE_URI",
     "STORAGE_BACKEND",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from data_platform.settings import Settings
 
 __all__ = [
+    "COGFY_CONNECTION",
     "HUGGINGFACE_CONNECTION",
     "POSTGRES_CONNECTION",
     "HubAccess",
@@ -25,6 +26,7 @@ __all__ = [
 #: Connections that, where they exist, win over the environment (DESIGN §4).
 POSTGRES_CONNECTION = "govbrnews_postgres"
 HUGGINGFACE_CONNECTION = "huggingface_default"
+COGFY_CONNECTION = "cogfy_default"
 
 #: What Airflow's own PostgresHook reads from the extra field; libpq would not know these.
 _NOT_FOR_LIBPQ = {
@@ -79,13 +81,16 @@ def environment_settings(*, with_postgres: bool = True, **replaced: Any) -> Sett
     return replace(Settings.from_environment(seen), **replaced)
 
 
-def with_connections(settings: Settings, *, postgres: str | None = None, huggingface: str | None = None) -> Settings:
+def with_connections(
+    settings: Settings, *, postgres: str | None = None, huggingface: str | None = None, cogfy: str | None = None
+) -> Settings:
     """Return settings with what connections say on top, their secrets masked in logs.
 
     Args:
         settings: of the environment.
         postgres: id of the connection to PostgreSQL; None leaves the database alone.
         huggingface: id of the connection to the Hub; None leaves the Hub alone.
+        cogfy: id of the connection to Cogfy; None leaves Cogfy alone.
 
     Raises:
         ConfigurationError: a connection is there and cannot be read.
@@ -94,6 +99,8 @@ def with_connections(settings: Settings, *, postgres: str | None = None, hugging
         settings = replace(settings, database_url=_database_url(postgres) or settings.database_url)
     if huggingface is not None:
         settings = _with_hub(settings, hub_access(huggingface))
+    if cogfy is not None:
+        settings = _with_cogfy(settings, cogfy)
     mask(settings)
     return settings
 
@@ -122,7 +129,7 @@ def mask(settings: Settings) -> None:
 
 def secrets_of(settings: Settings) -> list[str]:
     """Return the secrets of settings, percent-encoded forms included, the longest first."""
-    found = {settings.hf_token}
+    found = {settings.hf_token, settings.cogfy_api_key, settings.chat_api_key}
     if settings.database_url:
         split = urlsplit(settings.database_url)
         written = split.netloc.rpartition("@")[0].partition(":")[2]
@@ -143,6 +150,24 @@ def _with_hub(settings: Settings, access: HubAccess) -> Settings:
         hf_endpoint=access.endpoint or settings.hf_endpoint,
         hf_dataset=dataset,
         hf_reduced_dataset=reduced,
+    )
+
+
+def _with_cogfy(settings: Settings, connection_id: str) -> Settings:
+    connection = _connection(connection_id)
+    if connection is None:
+        return settings
+    extra = _extra(connection)
+    name, its_id = _text(extra.get("collection")), _text(extra.get("collection_id"))
+    if not name and not its_id:
+        name, its_id = settings.cogfy_collection_name, settings.cogfy_collection_id
+    return replace(
+        settings,
+        cogfy_api_key=_text(connection.password) or settings.cogfy_api_key,
+        cogfy_server_url=_endpoint(connection) or settings.cogfy_server_url,
+        # One that is named here stands for itself: an id of the environment would win over its name.
+        cogfy_collection_name=name,
+        cogfy_collection_id=its_id,
     )
 
 
@@ -198,7 +223,7 @@ def _extra(connection: Any) -> dict[str, Any]:  # noqa: ANN401 - see above
 
 
 def _endpoint(connection: Any) -> str:  # noqa: ANN401 - see above
-    """Return the address of the Hub; a connection written as a URI has its scheme apart."""
+    """Return the address of a service; a connection written as a URI has its scheme apart."""
     host = _text(connection.host).rstrip("/")
     if host and "://" not in host:
         scheme = _text(connection.schema) if _text(connection.schema) in {"http", "https"} else "https"

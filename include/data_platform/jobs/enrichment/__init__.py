@@ -1,0 +1,1 @@
+"""Enrichment: the theme and the summary of articles, from whichever service or method is chosen."""
