@@ -13,9 +13,18 @@ from urllib.parse import quote
 
 from data_platform.errors import ConfigurationError
 
-__all__ = ["Settings", "normalise_database_url", "redact_url"]
+__all__ = ["DEFAULT_USER_AGENT", "Settings", "normalise_database_url", "redact_url"]
 
+#: Says who asks, in the form that crawlers of search engines use: some sites refuse what does not look like a browser.
+DEFAULT_USER_AGENT = (
+    "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; DestaquesGovBr/1.0;"
+    " +https://github.com/destaquesgovbr) Chrome/139.0.0.0 Safari/537.36"
+)
 _DEFAULT_DATASET = "nitaibezerra/govbrnews"
+_COGFY = "https://api.cogfy.com/"
+#: What a switch says when it is on; whatever else it says, it is off, which is the safe side.
+_YES = frozenset({"1", "true", "yes", "on"})
+_NUMBER = re.compile(r"\d{1,6}(\.\d{1,6})?")
 #: Up to the last @: an unescaped password may hold any sign itself.
 _PASSWORD_OF_USER = re.compile(r"(://[^:/?#@]*:).*@", re.DOTALL)
 _PASSWORD_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&]*", re.IGNORECASE)
@@ -56,8 +65,24 @@ class Settings:
         hf_reduced_dataset: id of the reduced one; by default that of the main one and `-reduced`.
         agencies_source: path or URL of agencies.yaml; empty means the shipped catalogue.
         themes_source: path or URL of themes_tree.yaml; empty means the shipped catalogue.
+        sites_source: path or URL of site_urls.yaml; empty means the shipped catalogue.
+        scraper_user_agent: header User-Agent of the scraper.
+        scraper_base_url: a server on this machine that is asked in place of all sites; empty means the sites.
+        scraper_connections: most requests to one host at once, of all processes that scrape together.
+        scraper_requests_per_second: most requests to one host in a second, of all of them together; 0 for any number.
+        scraper_honours_robots: whether the sites' robots.txt is obeyed.
         reports_uri: folder or object-storage URI where reports are written.
         state_uri: folder or object-storage URI of the run ledger (DESIGN §5), which lives outside PostgreSQL.
+        staging_uri: folder or object-storage URI of the batches that tasks hand on (DESIGN §5).
+        enricher: which enricher: cogfy, embedded, chat or none; empty means cogfy if it has a key, else embedded.
+        enrich_publish_approximate: whether approximate themes and summaries may be written outside this machine.
+        cogfy_api_key: key of Cogfy; empty if not set.
+        cogfy_server_url: address of Cogfy.
+        cogfy_collection_name: name of its collection; none by default, since records are written there.
+        cogfy_collection_id: id of the collection, which wins over the name.
+        chat_api_url: address of an OpenAI-compatible service, with or without `/v1`.
+        chat_api_key: its key; empty means none, as for a model on this machine.
+        chat_model: name of the model.
         statement_timeout_s: bound on one SQL statement in seconds, 0 for none; tasks set it to their own timeout.
     """
 
@@ -68,8 +93,24 @@ class Settings:
     hf_reduced_dataset: str = f"{_DEFAULT_DATASET}-reduced"
     agencies_source: str = ""
     themes_source: str = ""
+    sites_source: str = ""
+    scraper_user_agent: str = DEFAULT_USER_AGENT
+    scraper_base_url: str = ""
+    scraper_connections: int = 8
+    scraper_requests_per_second: float = 8.0
+    scraper_honours_robots: bool = True
     reports_uri: str = "reports"
     state_uri: str = "state"
+    staging_uri: str = "staging"
+    enricher: str = ""
+    enrich_publish_approximate: bool = False
+    cogfy_api_key: str = ""
+    cogfy_server_url: str = _COGFY
+    cogfy_collection_name: str = ""
+    cogfy_collection_id: str = ""
+    chat_api_url: str = ""
+    chat_api_key: str = ""
+    chat_model: str = ""
     statement_timeout_s: int = 0
 
     @classmethod
@@ -85,8 +126,24 @@ class Settings:
             hf_reduced_dataset=env.get("HF_REDUCED_DATASET", "") or f"{dataset}-reduced",
             agencies_source=env.get("AGENCIES_SOURCE", ""),
             themes_source=env.get("THEMES_SOURCE", ""),
+            sites_source=env.get("SITES_SOURCE", ""),
+            scraper_user_agent=env.get("SCRAPER_USER_AGENT", "") or DEFAULT_USER_AGENT,
+            scraper_base_url=env.get("SCRAPER_BASE_URL", ""),
+            scraper_connections=_whole(env, "SCRAPER_CONNECTIONS", 8),
+            scraper_requests_per_second=_number(env, "SCRAPER_REQUESTS_PER_SECOND", 8.0),
+            scraper_honours_robots=_honours_robots(env),
             reports_uri=env.get("REPORTS_URI", "") or "reports",
+            enricher=env.get("ENRICHER", ""),
+            enrich_publish_approximate=env.get("ENRICH_PUBLISH_APPROXIMATE", "").lower() in _YES,
+            cogfy_api_key=env.get("COGFY_API_KEY", ""),
+            cogfy_server_url=env.get("COGFY_SERVER_URL", "") or _COGFY,
+            cogfy_collection_name=env.get("COGFY_COLLECTION_NAME", ""),
+            cogfy_collection_id=env.get("COGFY_COLLECTION_ID", ""),
+            chat_api_url=env.get("CHAT_API_URL", ""),
+            chat_api_key=env.get("CHAT_API_KEY", ""),
+            chat_model=env.get("CHAT_MODEL", ""),
             state_uri=env.get("STATE_URI", "") or "state",
+            staging_uri=env.get("STAGING_URI", "") or "staging",
         )
 
     def with_database(self, database_url: str | None) -> Settings:
@@ -105,6 +162,29 @@ class Settings:
                 hint="set DATABASE_URL=postgresql://user:password@host/database, or GOVBRNEWS_DB_HOST and its siblings",
             )
         return self.database_url
+
+
+def _number(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name, "")
+    if not text:
+        return default
+    if not _NUMBER.fullmatch(text):
+        raise ConfigurationError(f"{name} is {text!r}, which is no number", hint="write one such as 8 or 0.5")
+    return float(text)
+
+
+def _whole(env: Mapping[str, str], name: str, default: int) -> int:
+    number = _number(env, name, default)
+    if number != int(number):
+        raise ConfigurationError(f"{name} is {env[name]!r}, which is no whole number")
+    return int(number)
+
+
+def _honours_robots(env: Mapping[str, str]) -> bool:
+    text = env.get("SCRAPER_ROBOTS", "") or "honour"
+    if text not in {"honour", "ignore"}:
+        raise ConfigurationError(f"SCRAPER_ROBOTS is {text!r}", hint="write honour or ignore")
+    return text == "honour"
 
 
 def _database_url(env: Mapping[str, str]) -> str:

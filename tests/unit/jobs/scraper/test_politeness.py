@@ -66,10 +66,10 @@ def test_no_more_than_so_many_at_once() -> None:
 def test_no_more_than_so_many_begin_in_a_second() -> None:
     begun, _ = passed(Politeness(connections=8, per_second=50), 12)
     assert len(begun) == 12
-    # Of any requests in a row only one may come early, by what the one before it was late.
+    # One may come early by what the one before it was late, never by more.
     spans = [begun[j] - begun[i] - (j - i - 1) * 0.02 for i in range(12) for j in range(i + 1, 12)]
     assert min(spans) >= -0.001
-    assert begun[-1] - begun[0] >= 10 * 0.02
+    assert begun[-1] - begun[0] >= 11 * 0.02 - 0.001
 
 
 def test_rest_is_not_saved_up_for_a_burst() -> None:
@@ -82,7 +82,7 @@ def test_rest_is_not_saved_up_for_a_burst() -> None:
         return begun
 
     begun = asyncio.run(run())
-    assert begun[-1] - begun[0] >= 0.0999
+    assert begun[-1] - begun[0] >= 0.1499
 
 
 def test_a_pause_that_the_host_asks_for_holds_all() -> None:
