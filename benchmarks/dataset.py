@@ -30,11 +30,21 @@ import pyarrow.parquet as pq
 
 from dev.state import REPOSITORY, state_path
 
-__all__ = ["Figures", "lines", "measure"]
+__all__ = [
+    "DATASET",
+    "Figures",
+    "figure_line",
+    "hub_environment",
+    "hub_server",
+    "in_child",
+    "lines",
+    "measure",
+    "peak_mb",
+]
 
 ROWS = 309_193
 NEW_ROWS = 2_000
-_DATASET = "bench/govbrnews"
+DATASET = "bench/govbrnews"
 _TOKEN = "hf_of_the_benchmark"  # noqa: S105 - of the stand-in
 _LIMITS = {"insert_seconds": 5.0, "insert_mb": 400.0, "adoption_mb": 400.0, "lfs": 0.03, "xet": 0.02}
 
@@ -89,16 +99,16 @@ def measure(corpus: Path, *, mode: str = "lfs", month: str = "2024-06", new_rows
         batches = [scratch / f"new-{number}.parquet" for number in (1, 2)]
         for number, batch in enumerate(batches):
             _write_new_rows(batch, new_rows, month, seed=1000 + number)
-        with _server(scratch / "hub", files, mode) as url:
+        with hub_server(scratch / "hub", files, mode) as url:
             store = HubStore(scratch / "hub")
-            environment = _environment(url, scratch / "home", mode)
-            adoption = _child(environment, "adopt")
+            environment = hub_environment(url, scratch / "home", mode)
+            adoption = in_child("benchmarks.dataset", environment, "adopt")
             before = store.stored_bytes()
-            size = sum(file.size for file in store.files(_DATASET, str(store.resolve(_DATASET, "main"))).values())
+            size = sum(file.size for file in store.files(DATASET, str(store.resolve(DATASET, "main"))).values())
             shutil.rmtree(scratch / "home", ignore_errors=True)
-            insert = _child(environment, "insert", str(batches[0]))
+            insert = in_child("benchmarks.dataset", environment, "insert", str(batches[0]))
             stored = store.stored_bytes() - before
-            again = _child(environment, "insert", str(batches[1]))
+            again = in_child("benchmarks.dataset", environment, "insert", str(batches[1]))
         if [done["inserted"] for done in (insert, again)] != [new_rows, new_rows]:
             raise SystemExit(f"not all {new_rows} rows were inserted: {insert}, {again}")
         return Figures(
@@ -138,7 +148,7 @@ def _write_new_rows(target: Path, count: int, month: str, *, seed: int) -> None:
 
 
 @contextmanager
-def _server(folder: Path, files: list[Path], mode: str) -> Iterator[str]:
+def hub_server(folder: Path, files: list[Path], mode: str) -> Iterator[str]:
     """The stand-in in a process of its own, until its standard input is closed."""
     command = [sys.executable, "-m", "benchmarks.dataset", "--serve", str(folder), "--mode", mode, *map(str, files)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as server:
@@ -152,22 +162,23 @@ def _serve(folder: Path, files: list[str], mode: str) -> int:
     from dev.hub_server import HubServer, HubStore
 
     store = HubStore(folder)
-    for name in (_DATASET, f"{_DATASET}-reduced"):
+    for name in (DATASET, f"{DATASET}-reduced"):
         store.create(name)
-    store.commit(_DATASET, {f"data/{Path(file).name}": Path(file) for file in files})
+    store.commit(DATASET, {f"data/{Path(file).name}": Path(file) for file in files})
     with HubServer(store, tokens=[_TOKEN], xet=mode == "xet") as server:
         print(server.url, flush=True)
         sys.stdin.read()
     return 0
 
 
-def _environment(url: str, home: Path, mode: str) -> dict[str, str]:
+def hub_environment(url: str, home: Path, mode: str) -> dict[str, str]:
+    """Return the environment in which the stand-in is found, and nothing else that was set for this machine."""
     foreign = ("HF_", "GOVBR", "DATABASE_URL")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return kept | {
         "HF_ENDPOINT": url,
         "HF_TOKEN": _TOKEN,
-        "HF_DATASET": _DATASET,
+        "HF_DATASET": DATASET,
         "HF_HOME": str(home),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -175,8 +186,9 @@ def _environment(url: str, home: Path, mode: str) -> dict[str, str]:
     }
 
 
-def _child(environment: dict[str, str], *arguments: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.dataset", "--do", *arguments]
+def in_child(module: str, environment: dict[str, str], *arguments: str) -> dict[str, Any]:
+    """Run `python -m MODULE --do …` in a process of its own and return what its last line says."""
+    command = [sys.executable, "-m", module, "--do", *arguments]
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, check=False, text=True)
     if done.returncode:
         raise SystemExit(f"{arguments[0]} failed:\n{done.stderr[-3000:]}")
@@ -200,12 +212,13 @@ def _do(what: str, *arguments: str) -> int:
     else:
         plan = manager.adopt()
         told = plan.to_dict() if plan else {}
-    told |= {"seconds": time.monotonic() - started, "peak_mb": _peak_mb()}
+    told |= {"seconds": time.monotonic() - started, "peak_mb": peak_mb()}
     print(json.dumps(told))
     return 0
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
+    """Return the largest resident memory of this process so far, as the kernel tells it."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
@@ -221,16 +234,17 @@ def lines(figures: Figures) -> list[str]:
     what = f"{figures.rows:,} rows, {figures.dataset_bytes / 1e6:,.0f} MB, stored by {figures.mode}"
     return [
         f"{what}; {NEW_ROWS:,} rows into {figures.month}, which had {figures.month_rows:,}",
-        _line("insert, no keys on the local disk", figures.insert_seconds, "s", _LIMITS["insert_seconds"]),
-        _line("insert, keys on the local disk", figures.insert_again_seconds, "s", _LIMITS["insert_seconds"]),
-        _line("insert, largest memory", figures.insert_mb, "MB", _LIMITS["insert_mb"]),
-        _line("insert, bytes stored / dataset", 100 * figures.stored_share, "%", 100 * share),
-        _line("adoption", figures.adoption_seconds, "s", None),
-        _line("adoption, largest memory", figures.adoption_mb, "MB", _LIMITS["adoption_mb"]),
+        figure_line("insert, no keys on the local disk", figures.insert_seconds, "s", _LIMITS["insert_seconds"]),
+        figure_line("insert, keys on the local disk", figures.insert_again_seconds, "s", _LIMITS["insert_seconds"]),
+        figure_line("insert, largest memory", figures.insert_mb, "MB", _LIMITS["insert_mb"]),
+        figure_line("insert, bytes stored / dataset", 100 * figures.stored_share, "%", 100 * share),
+        figure_line("adoption", figures.adoption_seconds, "s", None),
+        figure_line("adoption, largest memory", figures.adoption_mb, "MB", _LIMITS["adoption_mb"]),
     ]
 
 
-def _line(name: str, value: float, unit: str, limit: float | None) -> str:
+def figure_line(name: str, value: float, unit: str, limit: float | None = None) -> str:
+    """Return a figure, against its limit if it has one."""
     against = "" if limit is None else f"{'met' if value <= limit else 'NOT MET'}: at most {limit:g} {unit}"
     return f"  {name:<56} {value:8.2f} {unit:<3} {against}".rstrip()
 

@@ -14,7 +14,7 @@ from collections import Counter
 
 __all__ = ["FAILPOINTS", "FailpointError", "failpoint"]
 
-#: Every failpoint of the package, in the order in which a migration, a write to the Hub, a sync passes them.
+#: Every failpoint of the package, in the order in which a migration, a write to the Hub, a sync, a repair passes them.
 FAILPOINTS: tuple[str, ...] = (
     "plan.after_run_created",
     "plan.after_keys",
@@ -40,8 +40,12 @@ FAILPOINTS: tuple[str, ...] = (
     "hub.between_datasets",
     "sync.after_window",
     "sync.before_proof",
+    "sync.between_datasets",
     "sync.before_store",
     "sync.after_store",
+    "repair.after_missed",
+    "repair.after_chunk",
+    "repair.between_double_and_address",
 )
 
 _VARIABLE = "GOVBR_FAILPOINTS"

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from data_platform.errors import ConfigurationError, IntegrityError
 from data_platform.failpoints import failpoint
 from data_platform.managers.hub.adoption import AdoptedState, AdoptionPlan
-from data_platform.managers.hub.edits import Edits, insert_edits, update_edits
+from data_platform.managers.hub.edits import Edits, delete_edits, insert_edits, update_edits
 from data_platform.managers.hub.key_cache import KeyCache, default_cache_folder
 from data_platform.managers.hub.layout import write_partition
 from data_platform.managers.hub.publish import PartitionFile, publish
@@ -33,7 +33,7 @@ from data_platform.managers.hub.session import Backoff, HeadMovedError
 from data_platform.managers.hub.state import MonthlyState, Snapshot, State
 from data_platform.managers.interface import RejectSink, WriteOutcome
 from data_platform.managers.ledger.kept_rejects import KeptRejects
-from data_platform.managers.write_rules import plan_insert
+from data_platform.managers.write_rules import ids_to_delete, plan_insert
 from data_platform.models.columns import NORMAL_SCHEMA, PUBLISHED_SCHEMA, THEME_COLUMNS
 from data_platform.models.days import Days
 from data_platform.models.publication import published_frame
@@ -150,6 +150,23 @@ class DatasetManager:
         read = judge("update", given, themes if whole else None).refuse_unreadable()
         return self._write("update", lambda state: update_edits(state, read, themes))
 
+    def delete_rows(self, unique_ids: Sequence[str], *, reason: str) -> WriteOutcome:
+        """Take rows out, in one commit that says why.
+
+        Args:
+            unique_ids: which; an id that is not there is counted as unchanged.
+            reason: why; everybody can read it in the dataset's history.
+
+        Raises:
+            ValueError: there is an id that is none, or no reason.
+            ConfigurationError, StoreError, StoreUnavailableError, BusyError: see `insert`.
+        """
+        ids = ids_to_delete(unique_ids, reason)
+        if not ids:
+            return WriteOutcome()
+        self.require_purpose()
+        return self._write("delete", lambda state: (*delete_edits(state, ids), ()), note=f"reason: {reason.strip()}")
+
     def plan_adoption(self) -> AdoptionPlan:
         """Count what adopting the legacy layout would do; nothing is written.
 
@@ -243,6 +260,11 @@ class DatasetManager:
         keep = partial(self._keep, origin="adoption") if to_write else None  # who only looks keeps nothing
         return AdoptedState(snapshot, self._theme_index(), folder, on_rejects=keep)
 
+    @property
+    def themes(self) -> ThemeIndex:
+        """The known themes, by which rows are cleaned."""
+        return self._theme_index()
+
     def require_purpose(self) -> None:
         """Refuse to write where nobody said to (DESIGN §2.15).
 
@@ -257,18 +279,18 @@ class DatasetManager:
 
     # ---------------------------------------------------------------------------------------- helpers
 
-    def _write(self, what: str, plan: _Plan, *, even_unchanged: bool = False) -> WriteOutcome:
+    def _write(self, what: str, plan: _Plan, *, even_unchanged: bool = False, note: str = "") -> WriteOutcome:
         """Make one commit of a plan, and let the reduced dataset follow."""
         if self.reduced:
             self.reduced.require()
-        outcome = RACE.run(lambda: self._attempt(what, plan, even_unchanged=even_unchanged), on=(HeadMovedError,))
+        outcome = RACE.run(lambda: self._attempt(what, plan, even_unchanged, note), on=(HeadMovedError,))
         failpoint("hub.between_datasets")
         if self.reduced:
             self.reduced.bring_up()
         _LOG.info("%s %s: %s", self.repository, what, outcome.counts)
         return outcome
 
-    def _attempt(self, what: str, plan: _Plan, *, even_unchanged: bool) -> WriteOutcome:
+    def _attempt(self, what: str, plan: _Plan, even_unchanged: bool, note: str) -> WriteOutcome:  # noqa: FBT001 - of `_write`
         with scratch_folder() as folder:
             snapshot = Snapshot.of(self.repository)
             state = self.state(snapshot, folder, to_write=True)
@@ -276,6 +298,7 @@ class DatasetManager:
             self._keep(rejects, what)
             if edits or (even_unchanged and state.adopting):
                 counts = f"inserted {outcome.inserted}, updated {outcome.updated}"
+                counts = f"deleted {outcome.deleted}; {note}" if note else counts
                 self._publish(snapshot, state, edits, folder, message=(what, counts))
         return outcome
 

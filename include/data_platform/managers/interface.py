@@ -28,6 +28,7 @@ class WriteOutcome:
         unchanged: rows that the store has and that were left as they are.
         duplicates: rows that another row of the same call stood for.
         rejected: rows that cannot be stored, kept whole among the rejects.
+        deleted: rows that were taken out; of a deletion, those that are not there are `unchanged`.
         rejected_by_reason: how many for each reason, such as "title_missing".
         ids: what the rows are called in the store: the id given -> the id of the article that it is, where they differ.
         written: ids of the rows inserted or updated, as the store calls them.
@@ -41,6 +42,7 @@ class WriteOutcome:
     unchanged: int = 0
     duplicates: int = 0
     rejected: int = 0
+    deleted: int = 0
     rejected_by_reason: Mapping[str, int] = field(default_factory=dict)
     ids: Mapping[str, str] = field(default_factory=dict)
     written: Sequence[str] = ()
@@ -56,7 +58,8 @@ class WriteOutcome:
     def counts(self) -> dict[str, int]:
         """The account in numbers."""
         names = ("given", "inserted", "updated", "unchanged", "duplicates", "rejected")
-        return {name: getattr(self, name) for name in names}
+        counted = {name: getattr(self, name) for name in names}
+        return counted | {"deleted": self.deleted} if self.deleted else counted
 
     def checked(self, store: str) -> WriteOutcome:
         """Return this outcome if its account adds up.
@@ -64,7 +67,7 @@ class WriteOutcome:
         Raises:
             IntegrityError: a row is missing from the account; the caller must keep nothing of the call.
         """
-        if self.given != self.affected + self.unchanged + self.duplicates + self.rejected:
+        if self.given != self.affected + self.unchanged + self.duplicates + self.rejected + self.deleted:
             raise IntegrityError(f"{store}: rows do not add up: {self.counts}", hint="nothing of this call was kept")
         return self
 
@@ -105,6 +108,9 @@ class NewsStore(Protocol):
 
     def update_rows(self, updated_df: pd.DataFrame) -> WriteOutcome:
         """Update rows and tell what became of each."""
+
+    def delete_rows(self, unique_ids: Sequence[str], *, reason: str) -> WriteOutcome:
+        """Take rows out, and tell how many were there."""
 
     def get_by_unique_ids(self, unique_ids: Sequence[str]) -> pa.Table:
         """Return the rows with these ids that there are, in the types of `NORMAL_SCHEMA`, in no promised order."""

@@ -22,7 +22,7 @@ from data_platform.managers.postgres.news_table import Catalogue
 from data_platform.managers.postgres.rejects import settle_rejects, store_rejects
 from data_platform.managers.postgres.sync_marks import hand_out, mark_synced
 from data_platform.managers.postgres.transactions import Transactions
-from data_platform.managers.write_rules import complete, last_of_each, left_alone, plan_insert, renamed
+from data_platform.managers.write_rules import complete, ids_to_delete, last_of_each, left_alone, plan_insert, renamed
 from data_platform.models.columns import COLUMN_NAMES, NORMAL_SCHEMA, THEME_COLUMNS
 from data_platform.models.days import Days
 from data_platform.models.publication import published_frame, published_rows
@@ -183,6 +183,30 @@ class PostgresManager:
             ).checked("PostgreSQL")
 
         return _told("update", self._transactions.run(work))
+
+    def delete_rows(self, unique_ids: Sequence[str], *, reason: str) -> WriteOutcome:
+        """Delete rows, all or none; each leaves a tombstone, by which the readers of the change feed follow.
+
+        Args:
+            unique_ids: which; an id that is not there is counted as unchanged.
+            reason: why, for the log; whoever calls records it where it lasts.
+
+        Raises:
+            ValueError: there is an id that is none, or no reason.
+            StoreUnavailableError, BusyError: worth trying again.
+            StoreError: PostgreSQL refuses.
+        """
+        ids = ids_to_delete(unique_ids, reason)
+        if not ids:
+            return WriteOutcome()
+
+        def work(connection: Connection[Any]) -> WriteOutcome:
+            news_writer.ready_to_write(connection)
+            gone = news_writer.delete(connection, ids)
+            left = len(ids) - len(gone)
+            return WriteOutcome(given=len(ids), deleted=len(gone), unchanged=left, written=gone).checked("PostgreSQL")
+
+        return _told(f"delete ({reason})", self._transactions.run(work))
 
     # ------------------------------------------------------------------------------------------ reading
 

@@ -21,6 +21,7 @@ from data_platform.managers.ledger.entry import IdList, LedgerEntry, SideRecord,
 from data_platform.managers.ledger.run_ledger import SIDE, STARTED, WRITE, Recorded, RunLedger
 from data_platform.managers.storage_mode import ReadSource, StorageBackend, StorageMode, resolve_storage_mode
 from data_platform.managers.storage_outcome import SideOutcome, StorageOutcome, failure, renamed
+from data_platform.managers.write_rules import ids_to_delete
 from data_platform.models.columns import REQUIRED_COLUMNS
 from data_platform.models.days import utc_now
 from data_platform.settings import Settings
@@ -56,6 +57,7 @@ class _Call:
     allow_update: bool = False
     renames: Mapping[str, str]
     identity: str
+    reason: str = ""
 
 
 class StorageAdapter:
@@ -186,6 +188,22 @@ class StorageAdapter:
             )
         )
 
+    def delete_rows(self, unique_ids: Sequence[str], *, reason: str) -> StorageOutcome:
+        """Take rows out of every store that is written, and tell how many were there; the reason is recorded."""
+        ids = ids_to_delete(unique_ids, reason)
+        return self._write(
+            _Call(
+                operation="delete",
+                make=lambda store: store.delete_rows(ids, reason=reason),
+                rows=len(ids),
+                ids=tuple(ids),
+                columns=(),
+                renames={},
+                identity="by unique_id",
+                reason=reason.strip(),
+            )
+        )
+
     # ------------------------------------------------------------------------------------------------
 
     def _identify(self, new_data: Mapping[str, Sequence[Any]], given: NormalBatch) -> tuple[dict[str, str], str]:
@@ -222,7 +240,7 @@ class StorageAdapter:
             allow_update=call.allow_update,
             columns=call.columns,
             staged_file=self.staged_file,
-            facts={"identity": call.identity},
+            facts={"identity": call.identity} | ({"reason": call.reason} if call.reason else {}),
         )
         recorded = [self.ledger.record(begun)]
         sides: dict[str, SideOutcome] = {}

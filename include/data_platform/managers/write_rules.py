@@ -30,6 +30,7 @@ __all__ = [
     "Found",
     "InsertPlan",
     "complete",
+    "ids_to_delete",
     "last_of_each",
     "left_alone",
     "merge_scraped",
@@ -129,6 +130,19 @@ def last_of_each(rows: pa.RecordBatch) -> pa.RecordBatch:
     """Return the rows without those that a later one with the same id replaces."""
     last = {uid: place for place, uid in enumerate(rows.column("unique_id").to_pylist())}
     return rows if len(last) == rows.num_rows else rows.take(pa.array(sorted(last.values()), pa.int64()))
+
+
+def ids_to_delete(unique_ids: Sequence[str], reason: str) -> list[str]:
+    """Return the ids of a deletion, each once.
+
+    Raises:
+        ValueError: there is an id that is none, or no reason.
+    """
+    if isinstance(unique_ids, str) or not all(isinstance(uid, str) and uid for uid in unique_ids):
+        raise ValueError("unique_ids must be a list of ids, none of them empty")
+    if not reason.strip():
+        raise ValueError("a deletion needs a reason: it is recorded, and is all that is left of the row")
+    return list(dict.fromkeys(unique_ids))
 
 
 def renamed(rows: pa.RecordBatch, unique_ids: Sequence[str]) -> pa.RecordBatch:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data_platform.errors import IntegrityError
 from data_platform.jobs.progress import Progress
-from data_platform.managers.hub.layout import UNDATED, PartitionWriter, Rows, partition_path, write_partition
+from data_platform.managers.hub.layout import UNDATED, PartitionWriter, Rows, partition_path, rows_told, write_partition
 from data_platform.managers.hub.publish import PartitionFile
 from data_platform.managers.postgres.news_snapshot import MonthRows, NewsSnapshot
 
 __all__ = ["MonthFiles"]
 
-T = TypeVar("T")
 _END: Any = object()
+#: Pieces of months that are read ahead, so that neither PostgreSQL nor the writer of files waits for the other.
+_AHEAD = 2
 
 
 class MonthFiles:
@@ -38,23 +42,43 @@ class MonthFiles:
         self._news = news
         self._counts = counts
         self._progress = progress
+        self._parts: Iterator[MonthRows | None] = iter(())
         self.written: dict[str, Rows] = {}
 
-    def month(self, month: str) -> PartitionFile:
-        """Return the file of a month; without rows it is not to be there."""
-        return PartitionFile(partition_path(month), partial(self._write, month))
+    @contextmanager
+    def of(self, months: Sequence[str]) -> Iterator[list[PartitionFile]]:
+        """Give the files of months; one without rows is not to be there.
 
-    @staticmethod
-    def held(rows: pa.Table) -> PartitionFile:
+        They are to be written in this order, each once: while one is written, the next one is read already.
+        """
+        with closing(_ahead(self._read(months))) as self._parts:
+            yield [PartitionFile(partition_path(month), partial(self._write, month)) for month in months]
+
+    def held(self, rows: pa.Table) -> PartitionFile:
         """Return the file of rows that PostgreSQL does not hold."""
-        return PartitionFile(UNDATED, lambda local: write_partition(local, rows) if rows.num_rows else 0)
+        return PartitionFile(UNDATED, partial(self._write_held, rows))
+
+    def _write_held(self, rows: pa.Table, local: Path) -> int:
+        if not rows.num_rows:
+            return 0
+        write_partition(local, rows)
+        if (told := rows_told(pq.read_metadata(local))) is not None:
+            self.written[UNDATED] = told
+        return int(rows.num_rows)
+
+    def _read(self, months: Sequence[str]) -> Iterator[MonthRows | None]:
+        """Give the rows of the months that have any, None behind those of each."""
+        for month in months:
+            if self._counts.get(month, 0):
+                yield from self._news.rows(month)
+                yield None
 
     def _write(self, month: str, local: Path) -> int:
         wanted = self._counts.get(month, 0)
         if not wanted:
             return 0
         with PartitionWriter(local) as writer:
-            for part in _ahead(self._news.rows(month)):
+            while (part := next(self._parts)) is not None:
                 writer.write(part.rows, part.digests)
                 self._progress.advance(part.rows.num_rows)
         if writer.rows.count != wanted:
@@ -66,10 +90,14 @@ class MonthFiles:
         return wanted
 
 
-def _ahead(parts: Iterator[MonthRows]) -> Iterator[MonthRows]:
-    """Give the same, the next one being read meanwhile."""
+def _ahead(parts: Iterator[MonthRows | None]) -> Generator[MonthRows | None]:
+    """Give the same, the next ones being read meanwhile."""
     with ThreadPoolExecutor(1, thread_name_prefix="month") as pool:
-        waiting: Future[Any] = pool.submit(next, parts, _END)
-        while (part := waiting.result()) is not _END:
-            waiting = pool.submit(next, parts, _END)
-            yield part
+        waiting: deque[Future[Any]] = deque(pool.submit(next, parts, _END) for _ in range(_AHEAD))
+        try:
+            while (part := waiting.popleft().result()) is not _END:
+                waiting.append(pool.submit(next, parts, _END))
+                yield part
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -14,7 +14,7 @@ from data_platform.jobs.hf_sync.published import ChangedBy, Published
 from data_platform.jobs.hf_sync.records import Account, SyncOptions, SyncOutcome
 from data_platform.managers.dataset_manager import DatasetManager
 from data_platform.managers.hub.adoption import AdoptedState, AdoptionPlan
-from data_platform.managers.hub.layout import UNDATED, data_files, month_of_path, partition_path
+from data_platform.managers.hub.layout import UNDATED, data_files, month_of_path, partition_path, stray_files
 from data_platform.managers.hub.state import Snapshot
 from data_platform.managers.postgres.change_feed import ChangeFeed, Window
 from data_platform.managers.postgres.news_snapshot import NewsSnapshot
@@ -65,7 +65,8 @@ class SyncPlan:
     @property
     def removed(self) -> list[str]:
         """Data files that are to go."""
-        return sorted({*data_files(self.published.snapshot.files)} - {*self.keep} - {*self.partitions})
+        there = self.published.snapshot.files
+        return sorted({*data_files(there), *stray_files(there)} - {*self.keep} - {*self.partitions})
 
     def outcome(self, options: SyncOptions) -> SyncOutcome:
         """Return what the sync will have done, as far as that is known before it."""
@@ -128,7 +129,8 @@ def make_plan(options: SyncOptions, sides: Sides) -> SyncPlan:
             )
         months = sorted(set(options.months))
         keep = [path for path in here.partitions if month_of_path(path) not in months]
-        return replace(plan, months=months, keep=keep, held_rows=_rows_at(published.snapshot, UNDATED))
+        held_rows = _rows_at(published.snapshot, UNDATED)
+        return replace(plan, months=months, keep=keep, held_rows=held_rows)
     touched = sides.feed.months(window)
     plan = replace(
         plan,
@@ -176,14 +178,14 @@ def require_allowed(plan: SyncPlan, where: str, *, overwrite: bool) -> None:
     if plan.published.changed_by is ChangedBy.OTHERS:
         raise IntegrityError(
             f"{where}: somebody else changed data files since the last sync: {few(plan.published.changed)}",
-            hint="look at the history on the Hub; to publish what PostgreSQL has instead, run it with --overwrite",
+            hint="look at its history on the Hub; to publish what PostgreSQL has instead, choose --overwrite",
         )
     if plan.account is not None and plan.account.unexplained:
         raise IntegrityError(
             f"{where}: {plan.account.unexplained:,} published rows are unknown to PostgreSQL and would go: "
             f"{few(plan.account.unexplained_ids)}",
             hint="bring them in first (python -m data_platform migrate, the catch-up); "
-            "to let them go, run it with --overwrite",
+            "to let them go, choose --overwrite",
         )
 
 

@@ -7,13 +7,13 @@ turn it back.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-from data_platform.managers.hub.layout import data_files
-from data_platform.managers.hub.repository import CommitNote, HubRepository
+from data_platform.managers.hub.layout import data_files, stray_files
+from data_platform.managers.hub.repository import CommitNote, HubRepository, RemoteFile
 from data_platform.managers.hub.session import HeadMovedError
 from data_platform.managers.hub.state import Snapshot
 
@@ -58,22 +58,29 @@ class Published:
         snapshot = Snapshot.of(repository)
         notes = _up_to(repository.history(), snapshot.commit, str(repository))
         place = next((place for place, note in enumerate(notes) if _stamp_of(note)), None)
+        strays = stray_files(snapshot.files)
         if place is None:
-            return cls(snapshot, "", ChangedBy.NOBODY, ())
+            return cls(snapshot, "", ChangedBy.OTHERS if strays else ChangedBy.NOBODY, strays)
         ours, since = notes[place], notes[:place]
-        before = repository.files(ours.commit) if since else snapshot.files
-        changed = [
-            path
-            for path in data_files({*before, *snapshot.files})
-            if path not in before or path not in snapshot.files or before[path].blob != snapshot.files[path].blob
-        ]
-        by = ChangedBy.PIPELINE if all(note.write_id for note in since) else ChangedBy.OTHERS
-        return cls(snapshot, _stamp_of(ours), by if changed else ChangedBy.NOBODY, changed)
+        changed = _changed(repository.files(ours.commit), snapshot.files) if since else set[str]()
+        # Commits of others that left the data alone, as who edits the card does, make nobody's data theirs.
+        foreign = set[str]()
+        for note, before in zip(since, notes[1:], strict=False):
+            if changed and not note.write_id:
+                foreign |= _changed(repository.files(before.commit), repository.files(note.commit))
+        by = ChangedBy.OTHERS if strays or changed & foreign else ChangedBy.PIPELINE if changed else ChangedBy.NOBODY
+        return cls(snapshot, _stamp_of(ours), by, sorted(changed.union(strays)))
 
 
 def stamp_line(stamp: str) -> str:
     """Return the line that a sync's commit carries."""
     return f"govbr-sync: {stamp}"
+
+
+def _changed(before: Mapping[str, RemoteFile], after: Mapping[str, RemoteFile]) -> set[str]:
+    """Return the data files that differ between two commits."""
+    paths = data_files({*before, *after})
+    return {p for p in paths if p not in before or p not in after or before[p].blob != after[p].blob}
 
 
 def _up_to(notes: Sequence[CommitNote], head: str, name: str) -> Sequence[CommitNote]:

@@ -109,7 +109,8 @@ class HuggingFaceSyncJob:
         """Compare everything that is published with PostgreSQL, row by row; see `verification`.
 
         Raises:
-            ConfigurationError: the mode is not `postgres`, or nothing was synced yet.
+            ConfigurationError: the mode is not `postgres`, nothing was synced yet, or the next sync has to read
+                everything anew (another server).
             BusyError: a sync, or a migration, is at work.
             StoreError, StoreUnavailableError: PostgreSQL or the Hub refuses, or does not answer.
         """
@@ -119,6 +120,10 @@ class HuggingFaceSyncJob:
         manager = self._manager
         with self._alone(), ChangeFeed(url, consumer=CONSUMER) as feed, scratch_folder() as folder:
             window = feed.open_window(read_only=True)
+            if window.resync_reason is not None:  # else every difference would count as waiting
+                raise ConfigurationError(
+                    f"what differs cannot be told from what waits: {window.resync_reason}", hint="run sync-hf first"
+                )
             main = Snapshot.of(manager.repository)
             if main.layout.legacy:
                 raise ConfigurationError(f"{manager.repository} is in the legacy layout", hint="run sync-hf first")
@@ -200,25 +205,25 @@ class HuggingFaceSyncJob:
     def _publish(self, plan: SyncPlan, files: MonthFiles, folder: Path, options: SyncOptions) -> str:
         """Commit what is planned; return the id of the head."""
         self._progress.stage("publish", sum(plan.counts.get(month, 0) for month in plan.months))
-        wanted = [files.month(month) for month in plan.months]
-        if plan.held is not None:
-            wanted.append(files.held(plan.held))
+        held = [] if plan.held is None else [files.held(plan.held)]
         stamp = plan.published.stamp if options.months else str(plan.window.stamp)
         told = [
             f"{plan.changed_rows:,} rows changed, {plan.tombstones:,} tombstones; {sum(plan.counts.values()):,} rows"
         ]
         told += [str(part) for part in (plan.account,) if part]
         told += [f"monthly layout adopted {plan.adoption}"] if plan.adoption else []
-        return publish(
-            self._manager.repository,
-            plan.published.snapshot,
-            wanted,
-            keep=plan.keep,
-            schema=PUBLISHED_SCHEMA,
-            scratch=folder,
-            title=f"Sync: {few([path.removeprefix('data/train-')[:-8] for path in plan.partitions] or plan.removed)}",
-            description="\n\n".join([*told, stamp_line(stamp)]),
-        )
+        named = [path.removeprefix("data/train-")[:-8] for path in plan.partitions] or plan.removed
+        with files.of(plan.months) as months:
+            return publish(
+                self._manager.repository,
+                plan.published.snapshot,
+                [*months, *held],
+                keep=plan.keep,
+                schema=PUBLISHED_SCHEMA,
+                scratch=folder,
+                title=f"Sync: {few(named)}",
+                description="\n\n".join([*told, stamp_line(stamp)]),
+            )
 
     def _finish(
         self,
@@ -237,7 +242,7 @@ class HuggingFaceSyncJob:
         head = Snapshot.of(self._manager.repository) if files.written or plan.removed else before
         proven = prove(head, files.written, gone=frozenset(plan.removed))
         clock.lap("prove")
-        failpoint("hub.between_datasets")
+        failpoint("sync.between_datasets")
         reduced_commit = ""
         if self._manager.reduced:
             reduced_commit = self._manager.reduced.bring_up(anew=anew)

@@ -26,6 +26,7 @@ from data_platform.managers.hub.layout import (
     data_files,
     month_of_path,
     partition_path,
+    stray_files,
 )
 from data_platform.managers.hub.state import Snapshot, State
 from data_platform.managers.postgres.news_snapshot import NewsSnapshot
@@ -168,6 +169,7 @@ def verify(look: Look, *, position: int, progress: Progress) -> Verification:
         found.published += before
         found.held = held.num_rows
         found.odd += [(UNDATED, "", "only_published")] * (before - held.num_rows)
+    found.odd += [(path, "", "only_published") for path in stray_files(main.files)]
     pending = news.pending([uid for _, uid, _ in found.odd], position)
     odd = [entry for entry in found.odd if entry[1] not in pending]
     kinds = {what: sum(1 for entry in odd if entry[2] == what) for what in _KINDS}

@@ -30,7 +30,7 @@ from data_platform.models.columns import NORMAL_SCHEMA
 from data_platform.models.theme_cells import ThemeIndex
 from data_platform.sources.judged import ReadBatch, Reject
 
-__all__ = ["Edits", "insert_edits", "update_edits"]
+__all__ = ["Edits", "delete_edits", "insert_edits", "update_edits"]
 
 
 @dataclass
@@ -152,6 +152,27 @@ def update_edits(state: State, read: ReadBatch, themes: ThemeIndex) -> tuple[Edi
         written=updated,
     )
     return edits, _accounted(outcome, read, rejects), rejects
+
+
+def delete_edits(state: State, unique_ids: Sequence[str]) -> tuple[Edits, WriteOutcome]:
+    """Say what a deletion changes; rows that are held for want of a date go too.
+
+    Args:
+        state: the dataset.
+        unique_ids: which, each once.
+    """
+    ids = pa.array(unique_ids, pa.string())
+    matches = state.match(pa.RecordBatch.from_arrays([ids], names=["unique_id"]))
+    edits = Edits()
+    for uid in unique_ids:
+        if uid in matches.places:
+            edits.leave(matches.places[uid], [uid])
+    edits.leave(UNDATED, sorted(matches.held))
+    gone = [uid for uid in unique_ids if uid in matches.places or uid in matches.held]
+    outcome = WriteOutcome(
+        given=len(unique_ids), deleted=len(gone), unchanged=len(unique_ids) - len(gone), written=gone
+    )
+    return edits, outcome.checked("the dataset")
 
 
 def _accounted(outcome: WriteOutcome, read: ReadBatch, rejects: Sequence[Reject]) -> WriteOutcome:

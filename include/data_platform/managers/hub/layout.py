@@ -43,6 +43,7 @@ __all__ = [
     "partition_path",
     "read_partition",
     "rows_told",
+    "stray_files",
     "write_partition",
     "write_reduced",
 ]
@@ -55,6 +56,8 @@ REDUCED_SCHEMA: pa.Schema = pa.schema([PUBLISHED_SCHEMA.field(n) for n in ("publ
 
 _MONTHLY = re.compile(r"data/train-(?P<month>\d{4}-(?:0[1-9]|1[0-2]))\.parquet")
 _DATA = re.compile(r"data/train[^/]*\.parquet")
+#: What the card's `data/train-*` takes in, whatever it is.
+_TAKEN = re.compile(r"data/train-[^/]*")
 _MONTHS_A_YEAR = 12
 #: Where a footer says what the rows of its file are.
 _DIGEST_KEY = "govbr.rows_md5"
@@ -100,6 +103,11 @@ class Rows:
 def data_files(paths: Iterable[str]) -> list[str]:
     """Return the paths that `data/train-*` takes in, sorted."""
     return sorted(path for path in paths if _DATA.fullmatch(path))
+
+
+def stray_files(paths: Iterable[str]) -> list[str]:
+    """Return the paths that `load_dataset` takes for data though they are no parquet files, sorted."""
+    return sorted(path for path in paths if _TAKEN.fullmatch(path) and not _DATA.fullmatch(path))
 
 
 def layout_of(paths: Iterable[str]) -> Layout:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from data_platform.errors import StoreError
 from data_platform.managers.hub.card import CARD, STALE_FILES, edited_card
-from data_platform.managers.hub.layout import data_files
+from data_platform.managers.hub.layout import data_files, stray_files
 from data_platform.managers.hub.repository import HubRepository, Upload
 from data_platform.managers.hub.state import Snapshot
 
@@ -87,7 +87,7 @@ def publish(
         uploads += _sent(repository, waiting)
     finally:
         _delete(waiting)
-    gone = [path for path in data_files(snapshot.files) if path not in there]
+    gone = [path for path in (*data_files(snapshot.files), *stray_files(snapshot.files)) if path not in there]
     if not uploads and not gone and not notes:
         return snapshot.commit
     small: dict[str, Path | bytes] = dict(notes or {})

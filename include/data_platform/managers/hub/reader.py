@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from data_platform.errors import StoreError
 from data_platform.managers.hub.layout import check_schema, data_files, month_of_path
 from data_platform.managers.hub.state import Snapshot
 from data_platform.models.columns import COLUMNS, NORMAL_SCHEMA, PUBLISHED_SCHEMA
@@ -25,7 +26,7 @@ from data_platform.models.theme_cells import ThemeIndex
 from data_platform.sources.judged import judge
 from data_platform.sources.normalise import Normaliser
 
-__all__ = ["read_days"]
+__all__ = ["partition_batches", "read_days"]
 
 _BATCH_ROWS = 1024
 _PLACE = pa.field("place", pa.int64())
@@ -54,17 +55,38 @@ def read_days(snapshot: Snapshot, days: Days, agency: str | None, themes: ThemeI
     return _winners(table, _rivals(snapshot, table, themes))
 
 
+def partition_batches(snapshot: Snapshot, path: str, scratch: Path) -> Iterator[pa.RecordBatch]:
+    """Give the rows of a partition in batches of `NORMAL_SCHEMA`, in the order of the file.
+
+    Args:
+        snapshot: the commit, in the monthly layout.
+        path: of the partition.
+        scratch: folder for the file while it is read.
+
+    Raises:
+        StoreError: the file is damaged or not in the published types.
+        StoreUnavailableError: the Hub did not answer as it should.
+    """
+    name = f"{snapshot.reader.repository}: {path}"
+    local = snapshot.reader.download(snapshot.files[path], scratch / f"read-{Path(path).name}")
+    try:
+        with pq.ParquetFile(local, memory_map=False, page_checksum_verification=True) as file:
+            check_schema(file.schema_arrow, name)
+            for part in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
+                yield normal_rows(part.replace_schema_metadata(None))
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{name} cannot be read: {error}", hint="go back to the commit before it") from error
+    finally:
+        local.unlink()
+        pa.default_memory_pool().release_unused()
+
+
 def _of_months(
     snapshot: Snapshot, days: Days, agency: str | None, _: ThemeIndex, scratch: Path
 ) -> Iterator[pa.RecordBatch]:
     for path in (path for path in snapshot.layout.partitions if _may_hold(path, days)):
-        local = snapshot.reader.download(snapshot.files[path], scratch / "month.parquet")
-        with pq.ParquetFile(local, memory_map=False) as file:
-            check_schema(file.schema_arrow, f"{snapshot.reader.repository}: {path}")
-            for part in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
-                rows = normal_rows(part.replace_schema_metadata(None))
-                yield from _chosen(rows, days, agency)
-        local.unlink()
+        for rows in partition_batches(snapshot, path, scratch):
+            yield from _chosen(rows, days, agency)
 
 
 def _of_any_layout(

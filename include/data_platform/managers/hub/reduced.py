@@ -15,7 +15,7 @@ from pathlib import Path
 from data_platform.errors import DataPlatformError, StoreError
 from data_platform.managers.hub.layout import REDUCED_SCHEMA, check_schema, data_files, layout_of, write_reduced
 from data_platform.managers.hub.publish import PartitionFile, publish
-from data_platform.managers.hub.repository import HubRepository
+from data_platform.managers.hub.repository import HubRepository, RemoteFile
 from data_platform.managers.hub.scratch import scratch_folder
 from data_platform.managers.hub.session import Backoff, HeadMovedError, RepositoryMissingError
 from data_platform.managers.hub.state import Snapshot
@@ -87,7 +87,7 @@ class ReducedDataset:
         source, target = Snapshot.of(self._main, main), Snapshot.of(self._reduced, head)
         if source.layout.legacy:
             return head  # nobody has written to it yet; its reduced one is as old
-        before = self._main.files(derived_from) if derived_from else {}
+        before = self._files_then(derived_from) if derived_from else {}
         same = [
             path
             for path in source.layout.partitions
@@ -122,6 +122,13 @@ class ReducedDataset:
         return not layout_of(paths).legacy and all(
             path in before and path in after and before[path].blob == after[path].blob for path in paths
         )
+
+    def _files_then(self, commit: str) -> dict[str, RemoteFile]:
+        """Return the files of a commit of the main dataset; none if its history was squashed or begun anew since."""
+        try:
+            return self._main.files(commit)
+        except StoreError:  # the head could be read just now, so it is this commit that is not there
+            return {}
 
     def _note(self, main: str) -> bytes:
         # A write that changes none of the four columns changes no file here, and there are no empty commits on the Hub.

@@ -17,21 +17,22 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from data_platform.errors import ConfigurationError
 from data_platform.managers.ledger.entry import IdList, LedgerEntry, SideRecord, Status
 from data_platform.managers.ledger.write_once import WriteOnceObjects
 from data_platform.managers.storage_mode import ReadSource
+from data_platform.models.days import utc_now
 from data_platform.settings import Settings
 
-__all__ = ["REPAIR", "SIDE", "STARTED", "SYNC", "WRITE", "Missed", "Recorded", "RunLedger"]
+__all__ = ["RECONCILE", "REPAIR", "SIDE", "STARTED", "SYNC", "WRITE", "Missed", "Recorded", "RunLedger"]
 
 #: A write that has begun; one of its sides, when it ended; the write, when it ended; what made up for one.
 STARTED, SIDE, WRITE, REPAIR = "write-started", "write-side", "write", "repair"
-#: A sync of the open dataset, when it ended.
-SYNC = "sync"
+#: A sync of the open dataset, a comparison of the stores, when it ended.
+SYNC, RECONCILE = "sync", "reconcile"
 
 #: Most ids that an entry holds itself; more go into an object of their own.
 MOST_IDS_HERE = 1000
@@ -185,6 +186,25 @@ class RunLedger:
                     ids = self.ids(entry.sides[side.value].missed)
                     open_.append(Missed(entry=entry, side=side.value, ids=ids, ended=True))
         return sorted(open_, key=lambda m: (m.entry.started_at, m.entry.entry_id, m.side), reverse=True)
+
+    def ended_writes(self) -> frozenset[str]:
+        """Return the ids of the writes that have ended by now; see `under_way`."""
+        return frozenset(named.entry_id for named in self._named(WRITE))
+
+    def under_way(self, ended_before: frozenset[str], *, longest: timedelta) -> Iterator[LedgerEntry]:
+        """Give the beginnings of the writes that were at work at some time since `ended_writes` was asked.
+
+        No clocks are compared, but for the question which ones are dead.
+
+        Args:
+            ended_before: what `ended_writes` said then.
+            longest: a write without an end that began longer ago than this counts as dead.
+        """
+        oldest = _stamp(utc_now() - longest)
+        ended = self.ended_writes()
+        for named in self._named(STARTED):
+            if named.entry_id not in ended_before and (named.entry_id in ended or named.at > oldest):
+                yield self._read(named.name)
 
     def ids(self, listed: IdList) -> tuple[str, ...]:
         """Return the ids of a list, wherever they are.

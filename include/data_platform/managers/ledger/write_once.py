@@ -1,4 +1,4 @@
-"""JSON objects that are written once and never changed, in a folder or in object storage.
+"""Objects (JSON, or any bytes) that are written once and never changed, in a folder or in object storage.
 
 A folder gets each object under a temporary name first; it is flushed to the disk and then linked to its own name, which
 fails if that is taken, so no reader ever sees half an object and no writer replaces another's. Object storage that
@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from secrets import token_hex
@@ -21,7 +22,6 @@ from data_platform.errors import ConfigurationError, LedgerError, TransientError
 
 __all__ = ["WriteOnceObjects"]
 
-_SUFFIX = ".json"
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 #: What a client says of a place that waiting does not change.
 _WRONG_PLACE = (PermissionError, NotADirectoryError, IsADirectoryError, ValueError, ImportError)
@@ -33,10 +33,14 @@ class WriteOnceObjects:
     Args:
         uri: a local folder, made when first written to, or an fsspec URI (`gs://bucket/folder`), whose bucket must be
             there.
+        suffix: how the names of the objects end.
+        setting: where the place is set, for messages.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, suffix: str = ".json", setting: str = "STATE_URI") -> None:
         self.uri = uri.rstrip("/") or uri
+        self._suffix = suffix
+        self._setting = setting
 
     def __repr__(self) -> str:
         """Return what this is, for messages."""
@@ -53,7 +57,10 @@ class WriteOnceObjects:
             ConfigurationError: the place cannot be written to as it is set.
             TransientError: it did not take the object.
         """
-        content = (json.dumps(values, ensure_ascii=False, sort_keys=True) + "\n").encode()
+        return self.put(name, (json.dumps(values, ensure_ascii=False, sort_keys=True) + "\n").encode())
+
+    def put(self, name: str, content: bytes) -> bool:
+        """Write an object of any bytes; see `create`."""
         with self._told("write", name):
             if self._is_local:
                 return _create_file(Path(self._folder) / name, content)
@@ -71,11 +78,9 @@ class WriteOnceObjects:
             LedgerError: there is no such object, or it is damaged.
             TransientError: the place did not answer.
         """
-        with self._told("read", name):
-            try:
-                content = self._filesystem.cat_file(f"{self._folder}/{name}")
-            except FileNotFoundError:
-                raise LedgerError(f"{self.uri}/{name} is not there", hint="objects are never removed by us") from None
+        content = self.content(name)
+        if content is None:
+            raise LedgerError(f"{self.uri}/{name} is not there", hint="objects are never removed by us")
         try:
             values = json.loads(content)
         except ValueError as error:
@@ -83,6 +88,44 @@ class WriteOnceObjects:
         if not isinstance(values, dict):
             raise self.damaged(name, "it is no JSON object")
         return values
+
+    def content(self, name: str) -> bytes | None:
+        """Return the bytes of an object; None if there is no such object.
+
+        Raises:
+            TransientError: the place did not answer.
+        """
+        with self._told("read", name):
+            try:
+                return bytes(self._filesystem.cat_file(f"{self._folder}/{name}"))
+            except FileNotFoundError:
+                return None
+
+    @property
+    def location(self) -> str:
+        """Where the place is for any process of this machine: an absolute folder, or the URI."""
+        return self._folder if self._is_local else self.uri
+
+    def sweep(self, older_than_s: float) -> int:
+        """Take away what writers that were killed left unfinished; return how many. Object storage keeps no such."""
+        if not self._is_local:
+            return 0
+        swept = 0
+        for path in Path(self._folder).rglob(".*.tmp"):
+            with suppress(FileNotFoundError):  # another process sweeps too
+                if time.time() - path.stat().st_mtime > older_than_s:
+                    path.unlink()
+                    swept += 1
+        return swept
+
+    def remove(self, name: str) -> bool:
+        """Take an object away; return False if somebody else has. For places whose owner says that things may go."""
+        with self._told("remove", name):
+            try:
+                self._filesystem.rm_file(f"{self._folder}/{name}")
+            except FileNotFoundError:
+                return False
+            return True
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the objects anywhere below a folder, in order of their last part.
@@ -97,7 +140,7 @@ class WriteOnceObjects:
             except FileNotFoundError:
                 found = []
         skip = len(str(self._folder).rstrip("/")) + 1
-        names = [str(path)[skip:] for path in found if str(path).endswith(_SUFFIX)]
+        names = [str(path)[skip:] for path in found if str(path).endswith(self._suffix)]
         return sorted(names, key=lambda n: (last_part(n), n))
 
     def damaged(self, name: str, why: str) -> LedgerError:
@@ -132,7 +175,7 @@ class WriteOnceObjects:
 
     @contextmanager
     def _told(self, what: str, name: str) -> Iterator[None]:
-        hint = "set STATE_URI to a folder or bucket that this process may write to"
+        hint = f"set {self._setting} to a folder or bucket that this process may write to"
         try:
             yield
         except (LedgerError, ConfigurationError, TransientError):

@@ -212,8 +212,10 @@ class ChangeFeed:
         """Say in which São Paulo months a window has something: month (YYYY-MM) -> changed rows, tombstones.
 
         For a reader that keeps its copy by month and writes a month anew as a whole, from a snapshot taken after the
-        window was opened: it needs neither `changes` nor `deletions`. A row that moves on meanwhile is in the snapshot
-        as it is then, and in a later window. Of a resync there is nothing to say: every month is to be written.
+        window was opened and before this is asked: it needs neither `changes` nor `deletions`. The snapshot sees more
+        than the window (what was committed behind the horizon), so the months of that are named too, with counts of
+        0: else a row that moved would be written where it is and left where it was. Of a resync there is nothing to
+        say: every month is to be written.
 
         Raises:
             ValueError: the connection has a transaction open.

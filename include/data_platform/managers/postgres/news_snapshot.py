@@ -6,6 +6,7 @@ one of them. It only reads, so it has no transaction id and holds no reader of t
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -23,7 +24,7 @@ from data_platform.models.columns import COLUMN_NAMES, NORMAL_SCHEMA
 from data_platform.models.digest import row_digests, sql_row_digest
 from data_platform.queries import read_sql
 
-__all__ = ["Absent", "MonthRows", "NewsSnapshot"]
+__all__ = ["Absent", "MonthPrint", "MonthRows", "NewsSnapshot"]
 
 _BATCH_ROWS = 1_250
 _DIGEST = pa.field("row_digest", pa.string())
@@ -46,6 +47,19 @@ class MonthRows:
 
     rows: pa.RecordBatch
     digests: Sequence[bytes]
+
+
+@dataclass(frozen=True)
+class MonthPrint:
+    """What tells the rows of a month from what they were, as far as the change feed knows of their changes.
+
+    Attributes:
+        rows: how many there are.
+        print: another one for other rows, or for rows that were changed since; means something on one server only.
+    """
+
+    rows: int
+    print: str
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,34 @@ class NewsSnapshot:
         """
         self._require_expressible()
         return dict(self._ask("snapshot_months.sql"))
+
+    def prints(self) -> dict[str, MonthPrint]:
+        """Return month -> what tells its rows from what they were, in order.
+
+        Raises:
+            IntegrityError: rows that the published types cannot hold; names them.
+        """
+        self._require_expressible()
+        return {month: MonthPrint(rows, found) for month, rows, found in self._ask("snapshot_prints.sql")}
+
+    def lineage(self) -> str:
+        """Return which server this is: transaction ids of another one, or of one put back, mean nothing here."""
+        ((system, timeline, _),) = self._ask("feed_server.sql")
+        return f"{system}/{timeline}"
+
+    def day_counts(self, month: str) -> dict[tuple[date, str], int]:
+        """Return (São Paulo day, agency) -> rows of a month."""
+        first = date.fromisoformat(f"{month}-01")
+        last = first.replace(day=monthrange(first.year, first.month)[1])
+        return {(day, agency): rows for day, agency, rows in self._ask("snapshot_days.sql", first=first, last=last)}
+
+    def null_counts(self, month: str) -> dict[str, int]:
+        """Return column of the dataset -> its nulls in the rows of a month."""
+        counts = "".join(f", count(*) - count(p.{name})" for name in COLUMN_NAMES)
+        query = read_sql("snapshot_nulls.sql").replace("/*counts*/", counts)
+        with translate_errors():
+            row = self._connection.execute(query, _month_bounds(month)).fetchone()
+        return dict(zip(COLUMN_NAMES, (row or (0,))[1:], strict=True))
 
     def rows(self, month: str) -> Iterator[MonthRows]:
         """Give the rows of a month, sorted by published_at, then by the bytes of unique_id.

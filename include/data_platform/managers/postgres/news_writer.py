@@ -24,6 +24,7 @@ from data_platform.models.urls import canonical_urls
 from data_platform.queries import read_sql
 
 __all__ = [
+    "delete",
     "find",
     "hold",
     "insert_new",
@@ -165,6 +166,23 @@ def hold(connection: Connection[Any], rows: pa.RecordBatch) -> set[str]:
         if found <= held:
             return held
         held |= found
+
+
+def delete(connection: Connection[Any], unique_ids: Sequence[str]) -> list[str]:
+    """Delete rows, each leaving a tombstone and its article to the next of its doubles; return the ids that were there.
+
+    Args:
+        connection: inside a transaction.
+        unique_ids: which.
+    """
+    ids = pa.array(unique_ids, pa.string())
+    # With the address, though none is looked for, so that all of their articles are held: see `hold`.
+    given = pa.RecordBatch.from_arrays([ids, pa.nulls(len(ids), pa.string())], names=["unique_id", "url"])
+    hold(connection, given)
+    gone = connection.execute(
+        "DELETE FROM news WHERE unique_id = ANY (%(ids)s) RETURNING unique_id", {"ids": list(unique_ids)}
+    ).fetchall()
+    return [uid for (uid,) in gone]
 
 
 def rows_of(connection: Connection[Any], unique_ids: Sequence[str], *, names: Sequence[str] = ()) -> pa.Table:

@@ -1,4 +1,4 @@
-"""The copy of the run ledger in PostgreSQL: one row of sync_log for each write, repair and sync, when it ended."""
+"""The copy of the run ledger in PostgreSQL: a row of sync_log for each write, repair, sync or comparison that ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from data_platform.settings import Settings
 __all__ = ["sync_log_mirror"]
 
 #: What the writer did, so that health checks need no ledger; beginnings are in the ledger alone.
-_COPIED = ("write", "repair", "sync")
+_COPIED = ("write", "repair", "sync", "reconcile")
 _TIMEOUT_S = 10
 _INSERT = """
     INSERT INTO sync_log (operation, status, records_processed, records_failed, started_at, completed_at,
@@ -58,7 +58,7 @@ def _row(entry: LedgerEntry) -> tuple[object, ...]:
         f"{entry.kind}:{entry.operation}",
         "failed" if failed else "completed",
         entry.rows,
-        max((entry.sides[name].missed.count for name in failed), default=0),
+        max((entry.sides[name].missed.count for name in failed), default=0) or entry.facts.get("unexplained", 0),
         entry.started_at,
         entry.finished_at,
         "; ".join(f"{name}: {entry.sides[name].error}" for name in failed) or None,

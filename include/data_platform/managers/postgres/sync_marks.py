@@ -126,6 +126,7 @@ def mark_window(connection: Connection[Any], window: Window) -> int:
         "xid": str(window.start[0]),
         "unique_id": window.start[1],
         "horizon": str(window.horizon),
+        "is_resync": window.resync_reason is not None,
         "process": _process(),
     }
     with translate_errors():
