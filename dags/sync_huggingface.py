@@ -149,6 +149,8 @@ def sync_huggingface() -> None:
     wait_for_write = RunLedgerSensor(
         task_id="wait_for_write",
         doc_md="Wait, deferred, for the recorded write to PostgreSQL of the run date; go on in every case and say why.",
+        # The end of a whole run of daily_pipeline: one that failed before it wrote anything is known at once, too.
+        kind="day",
         side="postgres",
         poke_interval=_LOOK_EVERY,
         timeout=_WAIT_AT_MOST,

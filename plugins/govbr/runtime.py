@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from govbr.connections import (
+    COGFY_CONNECTION,
     HUGGINGFACE_CONNECTION,
     environment_settings,
     postgres_connection_id,
@@ -17,9 +18,10 @@ from govbr.connections import (
 )
 
 if TYPE_CHECKING:
+    from data_platform.managers.storage_mode import StorageMode
     from data_platform.settings import Settings
 
-__all__ = ["airflow_errors", "reports_uri", "state_uri", "task_settings"]
+__all__ = ["airflow_errors", "mode_settings", "reports_uri", "staging_uri", "state_uri", "task_settings"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,6 +39,32 @@ def task_settings(*, statement_timeout_s: int = 0) -> Settings:
     return with_connections(settings, postgres=postgres_connection_id(), huggingface=HUGGINGFACE_CONNECTION)
 
 
+def mode_settings(mode: StorageMode, *, statement_timeout_s: int = 0) -> Settings:
+    """Return the settings of a task of the pipeline: of the stores that its mode uses, and of the enricher.
+
+    Of a store that the mode does not use neither connection nor address is read, so neither can be in the way.
+
+    Args:
+        mode: which stores are written and read.
+        statement_timeout_s: bound on one SQL statement in seconds, see `task_settings`.
+    """
+    from data_platform.managers.storage_mode import ReadSource
+
+    uses_postgres, uses_hub = (side in mode.sides for side in (ReadSource.POSTGRES, ReadSource.HUGGINGFACE))
+    settings = environment_settings(
+        with_postgres=uses_postgres,
+        statement_timeout_s=statement_timeout_s,
+        state_uri=state_uri(),
+        staging_uri=staging_uri(),
+    )
+    return with_connections(
+        settings,
+        postgres=postgres_connection_id() if uses_postgres else None,
+        huggingface=HUGGINGFACE_CONNECTION if uses_hub else None,
+        cogfy=COGFY_CONNECTION,
+    )
+
+
 def reports_uri() -> str:
     """Return where reports are written and served from: REPORTS_URI, else a folder of this Airflow's home.
 
@@ -51,6 +79,14 @@ def state_uri() -> str:
     A worker's own disk is no good where there are several workers, as on Composer: the log says so.
     """
     return _place("STATE_URI", "state")
+
+
+def staging_uri() -> str:
+    """Return where tasks hand batches on: STAGING_URI, else a folder of this Airflow's home.
+
+    A worker's own disk is no good where there are several workers, as on Composer: the log says so.
+    """
+    return _place("STAGING_URI", "staging")
 
 
 def _place(setting: str, folder: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, ParamValidationError
 
+from data_platform.jobs.daily.day_record import DAY
 from data_platform.jobs.hf_sync.records import reason_to_skip
 from data_platform.managers.ledger.run_ledger import SYNC, RunLedger
 from data_platform.managers.postgres_manager import PostgresManager
@@ -141,7 +142,8 @@ def test_the_tasks_follow_each_other_and_the_verdict_hangs_on_sync_and_lag(bag: 
         "verdict": {"sync", "check_lag"},
     }
     assert tasks["check_lag"].trigger_rule == "all_done_min_one_success"
-    assert (tasks["wait_for_write"].deferrable, tasks["wait_for_write"].side) == (True, "postgres")
+    gate = tasks["wait_for_write"]
+    assert (gate.deferrable, gate.kind, gate.side) == (True, DAY, "postgres")
 
 
 @pytest.mark.parametrize(
@@ -240,7 +242,7 @@ def test_a_dry_run_publishes_nothing_tells_no_asset_and_raises_no_alert(
 def test_the_date_of_the_form_is_the_date_of_the_sync(run: Run, store: Store, hub: Hub, news: PostgresManager) -> None:
     ledger = RunLedger(hub.settings.state_uri)
     day = day_of(utc_now()) - timedelta(days=50)
-    record_write(ledger, day)
+    record_write(ledger, day, kind=DAY)
     done = run(run_date=day.isoformat(), **POSTGRES)
     assert result(done, "sync")["waited"]["state"] == "recorded"
     entry = ledger.newest(SYNC)

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from huggingface_hub import constants
 
+from data_platform.jobs.daily.day_record import DAY
 from data_platform.managers.ledger.run_ledger import RunLedger
 from data_platform.managers.postgres_manager import PostgresManager
 from data_platform.models.days import SAO_PAULO, day_of
@@ -157,7 +158,7 @@ def test_by_schedule_in_a_backfill_by_hand_and_not_at_all(
         pool = operator.ask("/pools/default_pool")
         assert (pool["deferred_slots"], pool["occupied_slots"], pool["running_slots"]) == (1, 0, 0)
         assert f"no write to postgres is recorded for {day}" in operator.log(run["dag_run_id"], "wait_for_write")
-        record_write(ledger, day)
+        record_write(ledger, day, kind=DAY)
         assert operator.follow(DAG, run["dag_run_id"]) == ALL_WELL
         waited = operator.result(run["dag_run_id"], "wait_for_write")
         assert (waited["state"], waited["run_date"]) == ("recorded", day.isoformat())
@@ -191,7 +192,7 @@ def test_by_schedule_in_a_backfill_by_hand_and_not_at_all(
         # By hand, with a date: it waits as well, until the entry is there.
         run_id = airflow.client.trigger(DAG, {"run_date": str(long_ago)})
         operator.waits(run_id)
-        record_write(ledger, long_ago)
+        record_write(ledger, long_ago, kind=DAY)
         assert operator.follow(DAG, run_id) == ALL_WELL
         assert operator.result(run_id, "wait_for_write")["state"] == "recorded"
 

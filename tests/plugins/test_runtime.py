@@ -8,7 +8,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from data_platform.errors import SourceError, StoreUnavailableError
-from govbr.runtime import airflow_errors, task_settings
+from data_platform.managers.storage_mode import resolve_storage_mode
+from govbr.runtime import airflow_errors, mode_settings, task_settings
 
 pytestmark = pytest.mark.usefixtures("airflow_metadata")
 
@@ -74,3 +75,26 @@ def test_what_cannot_succeed_fails_at_once() -> None:
 def test_a_fault_of_the_program_is_not_dressed_up() -> None:
     with pytest.raises(ZeroDivisionError), airflow_errors():
         _ = 1 / 0
+
+
+@pytest.mark.parametrize(
+    ("backend", "postgres", "token"),
+    [("huggingface", "", "hf_secret"), ("dual_write", "postgresql://x@127.0.0.1:5/d", "hf_secret")],
+)
+def test_of_a_store_that_the_mode_does_not_use_nothing_is_read(
+    monkeypatch: pytest.MonkeyPatch, backend: str, postgres: str, token: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://cannot be read" if backend == "huggingface" else "")
+    monkeypatch.setenv("AIRFLOW_CONN_GOVBRNEWS_POSTGRES", "postgres://x@127.0.0.1:5/d")
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_HUGGINGFACE_DEFAULT", json.dumps({"conn_type": "generic", "password": "hf_secret"})
+    )
+    monkeypatch.setenv("AIRFLOW_CONN_COGFY_DEFAULT", json.dumps({"conn_type": "generic", "password": "key"}))
+    monkeypatch.setenv("STAGING_URI", "gs://bucket/staging")
+    settings = mode_settings(resolve_storage_mode(environment={"STORAGE_BACKEND": backend}), statement_timeout_s=9)
+    assert (settings.database_url, settings.hf_token) == (postgres, token)
+    assert (settings.cogfy_api_key, settings.staging_uri, settings.statement_timeout_s) == (
+        "key",
+        "gs://bucket/staging",
+        9,
+    )

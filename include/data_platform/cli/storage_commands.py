@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from data_platform.cli.console import Console
+from data_platform.errors import ConfigurationError
 from data_platform.settings import Settings
 
-__all__ = ["add_reconcile", "add_sync"]
+if TYPE_CHECKING:
+    from data_platform.managers.storage_adapter import StorageAdapter
+
+__all__ = ["add_delete", "add_reconcile", "add_sync"]
 
 Command = Callable[[argparse.Namespace, Settings, Console], bool]
 Add = Callable[[str, Command, str], argparse.ArgumentParser]
@@ -21,24 +26,97 @@ def add_reconcile(add: Add, user: Callable[[], str]) -> None:
         add: adds a command: name, function, help.
         user: who runs it, for the record.
     """
-    command = add("reconcile", reconcile, "bring to each store what it missed, from the other")
+    what = "compare the dataset with PostgreSQL, row by row; or bring them in line"
+    command = add("reconcile", reconcile, what)
     command.add_argument(
-        "--repair", choices=["missed"], required=True, help="missed: the writes that the run ledger has open"
+        "--repair",
+        choices=["missed", "from-postgres", "from-huggingface"],
+        help="missed: the writes that the run ledger has open; from-…: these, and then every row that differs follows "
+        "that store; rows of one store only are inserted into the other",
+    )
+    command.add_argument(
+        "--allow-delete",
+        action="store_true",
+        help="with --repair from-…: rows that the leading store does not have are deleted from the other one",
+    )
+    command.add_argument(
+        "--full", action="store_true", help="compare every month, also those that did not change since found equal"
     )
     command.add_argument("--dry-run", action="store_true", help="say what would be brought; write nothing")
+    command.add_argument(
+        "--sample", type=int, default=20, metavar="N", help="differing rows that are shown one by one (default 20)"
+    )
     command.add_argument(
         "--accept",
         action="append",
         default=[],
         metavar="ENTRY",
-        help="settle this write of the run ledger although something of it is left; may be given several times",
+        help="with --repair missed: settle this write of the run ledger although something of it is left; may be given "
+        "several times",
     )
     command.set_defaults(user=user)
 
 
 def reconcile(arguments: argparse.Namespace, settings: Settings, console: Console) -> bool:
-    """Repair what the stores missed; something still open needs attention."""
+    """Compare the stores, or repair; stores that differ beyond what is explained need attention."""
+    repair = arguments.repair or ""
+    _require_sense(arguments, repair)
+    if repair == "missed":
+        return _repair_missed(arguments, settings, console)
+    from data_platform.jobs.reconcile.compare import Comparer
+    from data_platform.jobs.reconcile.records import CompareOptions, reason_to_skip
+    from data_platform.managers.storage_mode import resolve_storage_mode
+
+    mode = resolve_storage_mode()
+    options = CompareOptions(full=arguments.full, sample=arguments.sample)
+    started_by = f"command line, {arguments.user()}"
+    with console.progress() as bars:
+        if not repair and (why := reason_to_skip(mode)):
+            bars.note(f"the stores need not be the same now: {why}")
+        comparer = Comparer(settings, mode, options=options, started_by=started_by, progress=bars)
+        if not repair:
+            found = comparer.look(record=not arguments.dry_run).comparison
+            console.result(found.to_dict(), *found.lines())
+            return not found.passed
+        from data_platform.jobs.reconcile.repair import Direction, repair_drift
+
+        with _both_stores(settings) as adapter:
+            done = repair_drift(
+                comparer,
+                adapter,
+                Direction(repair),
+                allow_delete=arguments.allow_delete,
+                dry_run=arguments.dry_run,
+            )
+    console.result(done.to_dict(), *done.lines())
+    return done.needs_attention
+
+
+def _require_sense(arguments: argparse.Namespace, repair: str) -> None:
+    """Refuse options that mean nothing together, rather than leave one out."""
+    wrong = {
+        "--allow-delete": arguments.allow_delete and not repair.startswith("from-"),
+        "--accept": bool(arguments.accept) and repair != "missed",
+        "--full": arguments.full and repair == "missed",
+    }
+    if found := [name for name, is_wrong in wrong.items() if is_wrong]:
+        chosen = f"--repair {repair}" if repair else "a comparison"
+        raise ConfigurationError(f"{', '.join(found)} means nothing for {chosen}", hint="see reconcile --help")
+
+
+def _repair_missed(arguments: argparse.Namespace, settings: Settings, console: Console) -> bool:
     from data_platform.jobs.reconcile.missed import repair_missed
+
+    with _both_stores(settings) as adapter:
+        outcome = repair_missed(
+            adapter, dry_run=arguments.dry_run, accept=arguments.accept, accepted_by=arguments.user()
+        )
+    console.result(outcome.to_dict(), *outcome.lines())
+    return outcome.open > 0
+
+
+def _both_stores(settings: Settings) -> StorageAdapter:
+    """Return an adapter over both stores, whatever the mode is."""
     from data_platform.managers.ledger.run_ledger import RunLedger
     from data_platform.managers.storage_adapter import StorageAdapter
     from data_platform.managers.storage_mode import ReadSource, StorageBackend, StorageMode
@@ -48,12 +126,42 @@ def reconcile(arguments: argparse.Namespace, settings: Settings, console: Consol
         backend=StorageBackend.DUAL_WRITE, read_from=ReadSource.HUGGINGFACE, backend_source=why, read_source=why
     )
     ledger = RunLedger.of(settings, mirrored=bool(settings.database_url))
-    with StorageAdapter(mode, settings=settings, ledger=ledger) as adapter:
-        outcome = repair_missed(
-            adapter, dry_run=arguments.dry_run, accept=arguments.accept, accepted_by=arguments.user()
-        )
-    console.result(outcome.to_dict(), *outcome.lines())
-    return outcome.open > 0
+    return StorageAdapter(mode, settings=settings, ledger=ledger)
+
+
+def add_delete(add: Add) -> None:
+    """Add the command `delete`.
+
+    Args:
+        add: adds a command: name, function, help.
+    """
+    command = add("delete", delete, "take an article out of every store that the mode writes, for good")
+    command.add_argument(
+        "--unique-id", action="append", required=True, metavar="ID", help="which; may be given several times"
+    )
+    command.add_argument(
+        "--reason", required=True, metavar="TEXT", help="why: kept in the run ledger, public in the dataset's history"
+    )
+
+
+def delete(arguments: argparse.Namespace, settings: Settings, console: Console) -> bool:
+    """Delete articles; an article that no store had needs attention."""
+    from data_platform.managers.storage_adapter import StorageAdapter
+
+    if not arguments.reason.strip():
+        raise ConfigurationError("--reason says nothing", hint="say why; it is all that is left of the article")
+    if not all(uid.strip() for uid in arguments.unique_id):
+        raise ConfigurationError("--unique-id is empty", hint="give the id of an article")
+    with StorageAdapter(settings=settings) as adapter:
+        outcome = adapter.delete_rows([uid.strip() for uid in arguments.unique_id], reason=arguments.reason)
+    lines = [
+        f"{side}: {made.deleted} deleted, {made.unchanged} were not there" for side, made in outcome.outcomes.items()
+    ]
+    gone = {uid for made in outcome.outcomes.values() for uid in made.written}
+    missing = [uid for uid in dict.fromkeys(map(str.strip, arguments.unique_id)) if uid not in gone]
+    lines += [f"{uid} was in no store" for uid in missing]
+    console.result(outcome.to_dict() | {"not_there": missing}, *lines)
+    return bool(missing)
 
 
 def add_sync(add: Add, user: Callable[[], str]) -> None:

@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, timezone
 from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import (
-    AirflowException,
-    AirflowRescheduleException,
-    AirflowSensorTimeout,
-    TaskDeferralError,
-)
+from airflow.sdk.exceptions import AirflowSensorTimeout, TaskDeferralError
 
 from govbr.run_date import run_date_of_task
 from govbr.runtime import airflow_errors, state_uri
+from govbr.sensors.deferral import leave_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["RunLedgerSensor"]
 
 _LOG = logging.getLogger(__name__)
-#: How much longer than asked for a time trigger may take before the scheduler itself wakes the sensor.
-_TRIGGER_GRACE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -136,23 +130,13 @@ class RunLedgerSensor(BaseSensorOperator):
         # A moment later than the deadline, so that the look there finds it passed.
         wait = min(timedelta(seconds=self.poke_interval), deadline - now + timedelta(seconds=1))
         _LOG.info("%s; next look at %s", look.answer["message"], _clock(now + wait))
-        if self.deferrable if deferrable is None else deferrable:
-            self._defer(now + wait, wait, deadline)
-        raise AirflowRescheduleException(now + wait)  # type: ignore[no-untyped-call]  # Airflow has no types there
-
-    def _defer(self, moment: datetime, wait: timedelta, deadline: datetime) -> None:
-        """Leave the worker until a moment; returns only if this Airflow cannot defer."""
-        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
-
-        try:
-            self.defer(
-                trigger=DateTimeTrigger(moment=moment),
-                method_name="look_again",
-                kwargs={"deadline": deadline.isoformat()},
-                timeout=wait + _TRIGGER_GRACE,
-            )
-        except AirflowException as error:  # Composer says so where its environment has no triggerer
-            _LOG.warning("cannot wait in the triggerer (%s); waiting without it", error)
+        raise leave_until(
+            self,
+            now + wait,
+            method="look_again",
+            kwargs={"deadline": deadline.isoformat()},
+            deferrable=self.deferrable if deferrable is None else deferrable,
+        )
 
     def _deadline_of(self, context: Context) -> datetime:
         """Return until when to wait; the run's beginning is the one that retries and reschedules share."""

@@ -5,6 +5,8 @@ The run ledger lists the writes that a store may lack. For each:
 * an article that the store lacks and the other has is inserted, whole; nothing that is there is overwritten;
 * of a missed update, or an insert with allow_update, the columns of that call follow the store that carried it out;
   both are read again afterwards, and it is settled only when they agree;
+* of a missed deletion, what the store still has and the other has not is deleted; what the other has again was written
+  since, and stays;
 * an article that neither has is told. If the other store carried the write out, it rejected the article or lost it
   since, and there is nothing to bring; if none did, the call has to be made again, and stays open until a later write
   of the same articles has succeeded, or a person accepts it.
@@ -20,16 +22,16 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data_platform.errors import DataPlatformError
 from data_platform.jobs.reconcile.repair_outcome import EntryRepair, RepairOutcome
+from data_platform.jobs.reconcile.rows import different, places, rows_in, some, take
 from data_platform.managers.interface import NewsStore
 from data_platform.managers.ledger.entry import IdList, LedgerEntry, SideRecord, Status, new_entry_id
 from data_platform.managers.ledger.run_ledger import REPAIR, STARTED, Missed, RunLedger
 from data_platform.managers.storage_adapter import StorageAdapter
 from data_platform.managers.storage_mode import ReadSource
-from data_platform.managers.write_rules import SCRAPED, same_cells
+from data_platform.managers.write_rules import SCRAPED
 from data_platform.models.columns import COLUMN_NAMES, NORMAL_SCHEMA, THEME_COLUMNS
 from data_platform.models.days import utc_now
 
@@ -40,7 +42,6 @@ _LOG = logging.getLogger(__name__)
 _CHUNK = 5000
 #: How often columns are compared and brought before two stores that others write to count as different.
 _ROUNDS = 3
-_SHOWN = 5
 
 
 def repair_missed(
@@ -109,7 +110,11 @@ class _Repair:
         """Do what can be done, and settle it if that was all."""
         try:
             for start in range(0, len(self.missed.ids), _CHUNK):
-                self._chunk(self.missed.ids[start : start + _CHUNK])
+                ids = self.missed.ids[start : start + _CHUNK]
+                if self.entry.operation == "delete":
+                    self._delete(ids)
+                else:
+                    self._chunk(ids)
         except DataPlatformError as error:
             if error.retryable:
                 raise
@@ -122,7 +127,7 @@ class _Repair:
             self.told.why_open = self.told.why_open or "dry run, nothing was done yet"
         elif not self.told.why_open:
             self.settle()
-        elif self.told.inserted or self.told.updated:
+        elif self.told.inserted or self.told.updated or self.told.deleted:
             self._record({})
 
     def settle(self, *, accepted_by: str = "") -> None:
@@ -135,11 +140,11 @@ class _Repair:
 
     def _chunk(self, ids: Sequence[str]) -> None:
         target = self.adapter.store(self.target)
-        there = _places(_rows(target, ids))
+        there = places(rows_in(target, ids))
         lacking = [uid for uid in ids if uid not in there]
         source = self.adapter.store(self.source) if self.source and (lacking or self._columns) else None
-        have = _rows(source, ids) if source else NORMAL_SCHEMA.empty_table()
-        found = _places(have)
+        have = rows_in(source, ids) if source else NORMAL_SCHEMA.empty_table()
+        found = places(have)
         fill = [uid for uid in lacking if uid in found]
         nobody = [uid for uid in lacking if uid not in found]
         (self.told.not_to_bring if self.carried_out else self.told.nowhere).extend(nobody)
@@ -150,12 +155,28 @@ class _Repair:
         self.told.updated += changed
         self.told.already_there += len(ids) - len(lacking) - changed
 
+    def _delete(self, ids: Sequence[str]) -> None:
+        target = self.adapter.store(self.target)
+        there = list(places(rows_in(target, ids)))
+        have = places(rows_in(self.adapter.store(self.source), there)) if self.source else dict.fromkeys(there, 0)
+        due = [uid for uid in there if uid not in have]
+        self.told.already_there += len(ids) - len(there)
+        if self.carried_out:
+            self.told.already_there += len(there) - len(due)
+        else:
+            self.told.nowhere += [uid for uid in there if uid in have]
+        if due and not self.dry_run:
+            reason = str(self.entry.facts.get("reason") or f"missed deletion {self.entry.entry_id}")
+            self.told.deleted += target.delete_rows(due, reason=reason).deleted
+        elif due:
+            self.told.deleted += len(due)
+
     def _insert(self, target: NewsStore, have: pa.Table, ids: Sequence[str]) -> int:
         if not ids:
             return 0
         if self.dry_run:
             return len(ids)
-        rows = _take(have, ids)
+        rows = take(have, ids)
         outcome = target.insert_rows({name: rows.column(name).to_pylist() for name in COLUMN_NAMES})
         self.told.refused.update(outcome.rejected_by_reason)
         self.told.known_otherwise |= outcome.ids
@@ -166,20 +187,20 @@ class _Repair:
         changed: set[str] = set()
         columns = self._columns
         for _ in range(_ROUNDS):
-            old, new = _rows(target, ids), _rows(source, ids)
-            different = _different(old, new, [name for name in columns if name != "extracted_at"])
-            if not different:
+            old, new = rows_in(target, ids), rows_in(source, ids)
+            differing = different(old, new, [name for name in columns if name != "extracted_at"])
+            if not differing:
                 return len(changed)
             if self.dry_run:
-                return len(different)
-            frame = _take(new, different).select(["unique_id", *columns]).to_pandas()
+                return len(differing)
+            frame = take(new, differing).select(["unique_id", *columns]).to_pandas()
             outcome = target.update_rows(frame)
             self.told.refused.update(outcome.rejected_by_reason)
             changed |= set(outcome.written)
             if not outcome.written:
                 break
-        old, new = _rows(target, ids), _rows(source, ids)
-        self.told.different += _different(old, new, [name for name in columns if name != "extracted_at"])
+        old, new = rows_in(target, ids), rows_in(source, ids)
+        self.told.different += different(old, new, [name for name in columns if name != "extracted_at"])
         return len(changed)
 
     @property
@@ -201,13 +222,14 @@ class _Repair:
         if told.nowhere:
             told.nowhere = self._not_covered(told.nowhere)
         if told.nowhere:
-            left.append(f"no store has {_some(told.nowhere)}: {again}")
+            who = "no store is known to have deleted" if self.entry.operation == "delete" else "no store has"
+            left.append(f"{who} {some(told.nowhere)}: {again}")
         if self._columns and not self.follows and self._not_covered(self.missed.ids):
             left.append(f"no store is known to have carried the {self.entry.operation} out: {again}")
         if told.refused:
             left.append(f"{told.store} rejects {dict(told.refused)}: see its rejects")
         if told.different:
-            left.append(f"{_some(told.different)} still differ: somebody writes to them, or the stores disagree")
+            left.append(f"{some(told.different)} still differ: somebody writes to them, or the stores disagree")
         return left
 
     def _not_covered(self, ids: Iterable[str]) -> list[str]:
@@ -225,7 +247,7 @@ class _Repair:
 
     def _record(self, facts: dict[str, Any]) -> None:
         told = self.told
-        names = ("inserted", "updated", "already_there")
+        names = ("inserted", "updated", "deleted", "already_there")
         self.adapter.ledger.record(
             LedgerEntry(
                 kind=REPAIR,
@@ -259,33 +281,3 @@ class _Repair:
 def _writes_columns(entry: LedgerEntry) -> bool:
     """Whether a write may change articles that are there."""
     return entry.operation == "update" or entry.allow_update
-
-
-def _rows(store: NewsStore, ids: Sequence[str]) -> pa.Table:
-    return store.get_by_unique_ids(ids) if ids else NORMAL_SCHEMA.empty_table()
-
-
-def _places(rows: pa.Table) -> dict[str, int]:
-    return {uid: place for place, uid in enumerate(rows.column("unique_id").to_pylist())}
-
-
-def _take(rows: pa.Table, ids: Sequence[str]) -> pa.Table:
-    """Return the rows with these ids, in their order."""
-    places = _places(rows)
-    return rows.take(pa.array([places[uid] for uid in ids], pa.int64()))
-
-
-def _different(old: pa.Table, new: pa.Table, columns: Sequence[str]) -> list[str]:
-    """Return the ids that both have with other cells in these columns."""
-    in_new = _places(new)
-    common = [uid for uid in _places(old) if uid in in_new]
-    if not common or not columns:
-        return []
-    sides = [_take(rows, common).combine_chunks().to_batches()[0] for rows in (old, new)]
-    same = same_cells(sides[0], sides[1], columns)
-    return list(pa.array(common, pa.string()).filter(pc.invert(same)).to_pylist())
-
-
-def _some(ids: Sequence[str]) -> str:
-    shown = ", ".join(ids[:_SHOWN])
-    return f"{shown} and {len(ids) - _SHOWN:,} more" if len(ids) > _SHOWN else shown

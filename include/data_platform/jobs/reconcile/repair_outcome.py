@@ -23,9 +23,11 @@ class EntryRepair:
         articles: how many it was about.
         inserted: articles brought whole; in a dry run, to be brought.
         updated: articles whose columns were brought; in a dry run, to be brought.
+        deleted: articles taken out, of a missed deletion; in a dry run, to be taken out.
         already_there: articles that needed nothing.
         not_to_bring: ids that the store which carried the write out does not have: rejected there, or gone since.
-        nowhere: ids that neither store has, of a write that none is known to have carried out.
+        nowhere: ids that neither store has, of a write that none is known to have carried out; of such a deletion, ids
+            that the store still has.
         refused: articles that the store rejected, by reason.
         known_otherwise: articles that the store has under another id: id -> its id.
         different: ids that still differ afterwards.
@@ -42,6 +44,7 @@ class EntryRepair:
     articles: int
     inserted: int = 0
     updated: int = 0
+    deleted: int = 0
     already_there: int = 0
     not_to_bring: list[str] = field(default_factory=list)
     nowhere: list[str] = field(default_factory=list)
@@ -57,6 +60,7 @@ class EntryRepair:
         counts = {
             "inserted": self.inserted,
             "updated": self.updated,
+            "deleted": self.deleted,
             "already there": self.already_there,
             "not to bring": len(self.not_to_bring),
             "refused": self.refused.total(),
@@ -93,7 +97,8 @@ class RepairOutcome:
 
     def to_dict(self) -> dict[str, Any]:
         """Return this as JSON values."""
-        totals = {name: sum(getattr(write, name) for write in self.writes) for name in ("inserted", "updated")}
+        counted = ("inserted", "updated", "deleted")
+        totals = {name: sum(getattr(write, name) for write in self.writes) for name in counted}
         listed = [asdict(write) | {"refused": dict(write.refused)} for write in self.writes]
         return {
             "ledger": self.ledger,

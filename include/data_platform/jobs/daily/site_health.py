@@ -1,0 +1,117 @@
+"""Which sites need a person: those that fail run after run, and those that are silent beyond their own rhythm.
+
+Runs are counted, not hours, so a day without a run raises nothing. How long a site may be silent is learned from the
+site itself: an agency that publishes once a fortnight is not late after three days, one that publishes daily is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from itertools import pairwise
+from typing import Any
+
+__all__ = ["SiteAlert", "SiteRun", "site_alerts"]
+
+#: Runs that may fail in a row.
+_FAILURES = 3
+#: Days with articles that a rhythm is learned from; of fewer nothing can be said.
+_LEARNED_FROM = 5
+#: A site is silent after so many times the longest gap that is usual for it, and never before a week.
+_PATIENCE = 2.0
+_LEAST_DAYS = 7
+#: Of the gaps between days with articles this share is usual.
+_USUAL = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteRun:
+    """What one run found at one site.
+
+    Attributes:
+        site: its key.
+        run_date: the São Paulo day that the run was for.
+        failed: whether the site could not be read.
+        category: why, in the words of scrape_runs; "" if it did not fail.
+        articles: articles in the window.
+        newest: the day of its newest article; None if there was none in the window.
+    """
+
+    site: str
+    run_date: date
+    failed: bool
+    category: str = ""
+    articles: int = 0
+    newest: date | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteAlert:
+    """A site that needs a person.
+
+    Attributes:
+        site: its key.
+        what: "failing" or "silent".
+        runs: failing: how many of its newest runs failed in a row.
+        category: failing: why the newest one did.
+        days: silent: days since its newest article.
+        usual_days: silent: the gap between days with articles that is usual for it.
+    """
+
+    site: str
+    what: str
+    runs: int = 0
+    category: str = ""
+    days: int = 0
+    usual_days: int = 0
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        if self.what == "failing":
+            return f"{self.site}: failed {self.runs} runs in a row ({self.category})"
+        return f"{self.site}: no article for {self.days} days; up to {self.usual_days} are usual for it"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return this as JSON values."""
+        return asdict(self)
+
+
+def site_alerts(history: Sequence[SiteRun], *, today: date, failures: int = _FAILURES) -> list[SiteAlert]:
+    """Say which sites need a person, in the order of their keys.
+
+    Args:
+        history: the runs of some months, in any order; of several for one site and day the last given counts.
+        today: the run date that is looked at; only sites with a run for it are judged.
+        failures: runs in a row that make a site one that fails.
+    """
+    by_site: dict[str, dict[date, SiteRun]] = {}
+    for run in history:
+        by_site.setdefault(run.site, {})[run.run_date] = run
+    found: list[SiteAlert] = []
+    for site in sorted(by_site):
+        runs = by_site[site]
+        if today in runs:
+            found += filter(None, [_failing(site, runs, today, failures) or _silent(site, runs, today)])
+    return found
+
+
+def _failing(site: str, runs: Mapping[date, SiteRun], today: date, failures: int) -> SiteAlert | None:
+    newest_first = [runs[day] for day in sorted(runs, reverse=True) if day <= today]
+    in_a_row = next((n for n, run in enumerate(newest_first) if not run.failed), len(newest_first))
+    if in_a_row < failures:
+        return None
+    return SiteAlert(site=site, what="failing", runs=in_a_row, category=newest_first[0].category)
+
+
+def _silent(site: str, runs: Mapping[date, SiteRun], today: date) -> SiteAlert | None:
+    days = sorted({run.newest for run in runs.values() if run.newest is not None and run.newest <= today})
+    if len(days) < _LEARNED_FROM:
+        return None
+    gaps = sorted((later - earlier).days for earlier, later in pairwise(days))
+    usual = gaps[math.ceil(_USUAL * len(gaps)) - 1]
+    silent = (today - days[-1]).days
+    if silent <= max(_LEAST_DAYS, _PATIENCE * usual):
+        return None
+    return SiteAlert(site=site, what="silent", days=silent, usual_days=usual)

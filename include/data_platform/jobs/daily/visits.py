@@ -1,0 +1,206 @@
+"""What was found at each site, small enough to be handed on, and written down for those who look after the sites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from data_platform.jobs.daily.plan import DayPlan
+from data_platform.jobs.daily.site_health import SiteRun
+from data_platform.managers.ledger.entry import LedgerEntry, new_entry_id
+from data_platform.managers.ledger.run_ledger import RunLedger
+from data_platform.models.days import day_of, utc_now
+from data_platform.models.sites import Site
+
+if TYPE_CHECKING:
+    from data_platform.jobs.scraper.outcome import SiteOutcome
+
+__all__ = ["NOT_VISITED", "SCRAPE", "Visit", "record_visits", "site_history"]
+
+#: The kind of ledger entry: what a run found at every site.
+SCRAPE = "scrape"
+#: Why a site was not read that nobody got to; besides the words of `ScrapeError.category`.
+NOT_VISITED = "not_visited"
+#: How far back a site's rhythm is learned.
+_HISTORY = timedelta(days=90)
+_INSERT = """
+    INSERT INTO scrape_runs (agency_key, status, error_category, error_message, articles_scraped, articles_saved,
+                             execution_time_seconds, fallback_triggered, scraped_at)
+    SELECT %(agency)s, %(status)s, %(category)s, %(message)s, %(opened)s, %(articles)s, %(seconds)s, %(fallback)s,
+           %(scraped_at)s
+     WHERE NOT EXISTS (SELECT FROM scrape_runs WHERE agency_key = %(agency)s AND scraped_at = %(scraped_at)s)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visit:
+    """What was found at one site.
+
+    Attributes:
+        site: its key.
+        agency: how the dataset files its news.
+        failed: whether its listing could not be read as far as the window reaches.
+        category: why, in the words of scrape_runs; "" if it did not fail.
+        message: what happened, at most 500 characters.
+        opened: articles asked for.
+        articles: those that became rows.
+        articles_failed: those that could not be had.
+        newest: the day of the newest one; None if there was none.
+        fallback: whether the site was read in another way than the catalogue says.
+        notes: what was out of the ordinary.
+        seconds: how long it took.
+        scraped_at: when it began, with a zone.
+    """
+
+    site: str
+    agency: str
+    failed: bool
+    category: str
+    message: str
+    opened: int
+    articles: int
+    articles_failed: int
+    newest: date | None
+    fallback: bool
+    notes: Sequence[str]
+    seconds: float
+    scraped_at: datetime
+
+    @classmethod
+    def of(cls, outcome: SiteOutcome, run_date: date) -> Self:
+        """Take out of a site's outcome what is handed on.
+
+        Args:
+            outcome: of the site, with its rows.
+            run_date: the day that the run is for; a newer article counts as of that day.
+        """
+        days = [day_of(row["published_at"]) for row in outcome.rows if row["published_at"] is not None]
+        return cls(
+            site=outcome.site.key,
+            agency=outcome.site.agency,
+            failed=not outcome.succeeded,
+            category=outcome.error_category or "",
+            message=outcome.error_message or "",
+            opened=outcome.account.opened,
+            articles=outcome.account.rows,
+            articles_failed=outcome.account.failed.total(),
+            newest=min(max(days), run_date) if days else None,
+            fallback=outcome.fallback_triggered,
+            notes=[note.value for note in outcome.notes],
+            seconds=round(outcome.seconds, 2),
+            scraped_at=outcome.started_at,
+        )
+
+    @classmethod
+    def not_visited(cls, site: Site, at: datetime) -> Self:
+        """Return the outcome of a site that nobody got to, since the task of its group failed: it was not read."""
+        return cls(
+            site=site.key,
+            agency=site.agency,
+            failed=True,
+            category=NOT_VISITED,
+            message="the task that was to read it, with others, failed; its log says why",
+            opened=0,
+            articles=0,
+            articles_failed=0,
+            newest=None,
+            fallback=False,
+            notes=[],
+            seconds=0.0,
+            scraped_at=at,
+        )
+
+    def __str__(self) -> str:
+        """Return it as a line of a log."""
+        if self.failed:
+            return f"{self.site}: FAILED ({self.category}) after {self.seconds:.1f} s: {self.message}"
+        told = [
+            f"{self.articles} articles",
+            *([f"{self.articles_failed} not to be had"] if self.articles_failed else []),
+        ]
+        return f"{self.site}: {', '.join([*told, *self.notes])}, {self.seconds:.1f} s"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return this as JSON values."""
+        return asdict(self) | {
+            "newest": self.newest.isoformat() if self.newest else None,
+            "notes": list(self.notes),
+            "scraped_at": self.scraped_at.isoformat(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote."""
+        newest = date.fromisoformat(values["newest"]) if values["newest"] else None
+        return cls(**{**values, "newest": newest, "scraped_at": datetime.fromisoformat(values["scraped_at"])})
+
+
+def record_visits(visits: Iterable[Visit], ledger: RunLedger, plan: DayPlan, *, database_url: str = "") -> None:
+    """Write visits into the run ledger, and into scrape_runs where PostgreSQL is written; each once.
+
+    Args:
+        visits: of all sites of a run.
+        ledger: the run ledger.
+        plan: the run's.
+        database_url: where scrape_runs is; "" if PostgreSQL is not written.
+    """
+    visits = list(visits)
+    now = utc_now()
+    sites = {
+        visit.site: [visit.category if visit.failed else "", visit.articles, visit.newest and visit.newest.isoformat()]
+        for visit in visits
+    }
+    entry = LedgerEntry(
+        kind=SCRAPE,
+        entry_id=new_entry_id(),
+        started_at=min((visit.scraped_at for visit in visits), default=now),
+        finished_at=now,
+        run_date=plan.run_date,
+        operation="scrape",
+        rows=sum(visit.articles for visit in visits),
+        facts={"sites": sites},
+    )
+    ledger.record(entry)
+    if not database_url:
+        return
+    from data_platform.managers.postgres.database import connect, translate_errors
+
+    with translate_errors(), connect(database_url, purpose="scrape runs") as connection:
+        for visit in visits:
+            connection.execute(_INSERT, _row(visit))
+
+
+def site_history(ledger: RunLedger, run_date: date) -> list[SiteRun]:
+    """Return what the runs of some months found at each site."""
+    found: list[SiteRun] = []
+    for entry in ledger.entries(SCRAPE, since=run_date - _HISTORY, until=run_date):
+        if entry.run_date is None:
+            continue
+        for site, (category, articles, newest) in entry.facts["sites"].items():
+            found.append(
+                SiteRun(
+                    site=site,
+                    run_date=entry.run_date,
+                    failed=bool(category),
+                    category=category,
+                    articles=articles,
+                    newest=date.fromisoformat(newest) if newest else None,
+                )
+            )
+    return found
+
+
+def _row(visit: Visit) -> dict[str, Any]:
+    return {
+        "agency": visit.agency,
+        "status": "error" if visit.failed else "success",
+        "category": visit.category or None,
+        "message": visit.message or None,
+        "opened": visit.opened,
+        "articles": visit.articles,
+        "seconds": visit.seconds,
+        "fallback": visit.fallback,
+        "scraped_at": visit.scraped_at,
+    }
