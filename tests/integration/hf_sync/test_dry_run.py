@@ -42,17 +42,15 @@ def everything(hub: Hub, store: Store) -> tuple[object, ...]:
     return said_by_the_hub(hub), position(store), windows, ledger, logged, uploads
 
 
-@pytest.mark.parametrize("options", [{}, {"full": True}, {"months": ("2024-03",)}, {"overwrite": True}], ids=str)
-def test_a_dry_run_writes_nothing_anywhere(
-    waiting: Hub, store: Store, make_job: Jobs, options: dict[str, object]
-) -> None:
-    before, asked = everything(waiting, store), len(waiting.server.requests)
-    told = make_job(dry_run=True, **options).run()
-    assert everything(waiting, store) == before
-    assert not [r for r in waiting.server.requests[asked:] if not r.startswith(("GET", "HEAD"))]
-    assert told.dry_run
-    assert (told.commit, told.committed, told.marked, told.proven, *told.uploaded) == ("", False, 0, 0)
-    assert "(dry run)" in told.lines()[0]
+def test_a_dry_run_writes_nothing_anywhere(waiting: Hub, store: Store, make_job: Jobs) -> None:
+    for options in ({}, {"full": True}, {"months": ("2024-03",)}, {"overwrite": True}):
+        before, asked = everything(waiting, store), len(waiting.server.requests)
+        told = make_job(dry_run=True, **options).run()
+        assert everything(waiting, store) == before, options
+        assert not [r for r in waiting.server.requests[asked:] if not r.startswith(("GET", "HEAD"))]
+        assert told.dry_run
+        assert (told.commit, told.committed, told.marked, told.proven, *told.uploaded) == ("", False, 0, 0)
+        assert "(dry run)" in told.lines()[0]
 
 
 def test_a_first_dry_run_writes_nothing_either(hub: Hub, store: Store, news: PostgresManager, make_job: Jobs) -> None:

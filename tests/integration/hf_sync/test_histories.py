@@ -235,7 +235,7 @@ _CRASHED_TWICE = [
 ]  # fmt: skip
 
 
-@settings(max_examples=4, deadline=None, phases=_PHASES, suppress_health_check=_QUIET)
+@settings(max_examples=2, deadline=None, phases=_PHASES, suppress_health_check=_QUIET)
 @given(history=_HISTORIES)
 @example(history=_CRASHED_TWICE)
 def test_after_any_history_the_datasets_are_postgresql_and_the_held_rows(life: Life, history: Any) -> None:
