@@ -107,6 +107,8 @@ _DAY = {"type": ["null", "string"], "format": "date"}
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
+    # Whoever wants it unpauses it: a local stack must not set out for the real sites by itself.
+    is_paused_upon_creation=True,
     doc_md=__doc__,
     tags=["pipeline", "postgres", "huggingface"],
     default_args={
