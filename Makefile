@@ -39,11 +39,11 @@ $(READY): requirements.lock pyproject.toml
 	@$(PY) -m uv pip install --quiet --python $(PY) --no-deps --no-build-isolation -e .
 	@touch $@
 
-test: $(READY) ## Run the fast tests (under two minutes)
+test: $(READY) ## Run the fast tests (some eight minutes on two cores)
 	$(PY) -m pytest -m "not slow" -n $(WORKERS)
 
 test-slow: $(READY) ## Run the slow tests: a whole Airflow, kills, large corpora
-	$(PY) -m pytest -m slow
+	$(PY) -m pytest -m slow -n $(WORKERS) --dist loadgroup
 
 lint: $(READY) ## Check style, format and types
 	$(VENV)/bin/ruff check .

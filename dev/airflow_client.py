@@ -190,7 +190,7 @@ class AirflowClient:
                 return
 
     def _get(self, path: str, **query: str | int) -> dict[str, Any]:
-        """Ask, and ask again when the answer is the hiccup of a busy SQLite."""
+        """Ask, and ask again when the answer is the hiccup of an overloaded machine."""
         for attempt in range(1, _GET_ATTEMPTS + 1):
             last = attempt == _GET_ATTEMPTS
             try:

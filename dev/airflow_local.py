@@ -1,8 +1,9 @@
 """A whole Airflow on loopback: `airflow standalone` started, watched and stopped by a program.
 
-It has its own home in the state folder (SQLite metadata), reads the DAGs and plugins of this
-checkout and takes nothing from AIRFLOW* variables of the caller: those may point at a real
-environment. It ends with the process that started it, however that ends.
+It has its own home in the state folder and its metadata in a small PostgreSQL beside it, as on Composer (in SQLite,
+writers that meet fail with "database is locked"). It reads the DAGs and plugins of this checkout and takes nothing from
+AIRFLOW* variables of the caller: those may point at a real environment. It ends with the process that started it,
+however that ends.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from dev.airflow_client import AirflowClient, AirflowError, RunOutcome
+from dev.embedded_postgres import DURABILITY_OFF, EmbeddedPostgres
 from dev.lifeline import Lifeline
 from dev.state import REPOSITORY, exclusive, free_port, make_folder
 
@@ -36,7 +38,8 @@ class AirflowLocal:
     """One local Airflow, for use in a `with` statement.
 
     Args:
-        home: its AIRFLOW_HOME; made if need be.
+        home: its AIRFLOW_HOME; made if need be. The metadata lie beside it, in `<home>-metadata`, which PostgreSQL's
+            user has to reach (see `EmbeddedPostgres`).
         dags_folder: where the DAGs are.
         plugins_folder: where the plugins are.
         environment: variables that DAGs shall see, on top of the caller's (DATABASE_URL, HF_…).
@@ -116,12 +119,13 @@ class AirflowLocal:
         if self._fresh:
             shutil.rmtree(self.home)
             make_folder(self.home)
+        started = time.monotonic()
+        metadata_url = self._metadata()
         port = free_port(self._preferred_port)
         base_url = f"http://127.0.0.1:{port}"
-        started = time.monotonic()
         with self.log_file.open("wb") as log:
             self._lifeline = Lifeline(
-                [self._shim(), "standalone"], log=log, environment=self._environment(port, base_url), cwd=self.home
+                [self._shim(), "standalone"], log=log, environment=self._environment(port, base_url, metadata_url), cwd=self.home
             )
         self._client = self._resources.enter_context(AirflowClient(base_url))
         self._wait_until_healthy(started)
@@ -184,6 +188,14 @@ class AirflowLocal:
         telling = [line for line in lines if any(word in line for word in _TELLING)]
         return (telling or lines)[-count:]
 
+    def _metadata(self) -> str:
+        """Start the server of Airflow's own database, and return the address of that database."""
+        folder = self.home.with_name(f"{self.home.name}-metadata")
+        server = self._resources.enter_context(EmbeddedPostgres(folder / "data", settings=DURABILITY_OFF, bound=True))
+        if self._fresh:
+            server.drop_database("airflow")
+        return server.create_database("airflow")
+
     def _wait_until_healthy(self, started: float) -> None:
         unhealthy = ["api-server"]
         while unhealthy and self.is_running() and time.monotonic() - started < _HEALTHY_SECONDS:
@@ -211,7 +223,7 @@ class AirflowLocal:
         shim.chmod(0o755)
         return shim
 
-    def _environment(self, port: int, base_url: str) -> dict[str, str]:
+    def _environment(self, port: int, base_url: str, metadata_url: str) -> dict[str, str]:
         """Return the environment of Airflow's processes."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
         path = [str(self.home / "bin"), str(Path(sys.executable).parent), kept.get("PATH", os.defpath)]
@@ -244,7 +256,7 @@ class AirflowLocal:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata_url,
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.home / "logs"),
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             **self._extra,

@@ -26,7 +26,7 @@ from tests.support.recorded import record_write
 from tests.support.sources import articles
 from tests.support.stores import prepare
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("airflow")]
 
 ROOT = Path(__file__).parents[2]
 DAG = "sync_huggingface"
@@ -51,6 +51,7 @@ reader()
 def folder() -> Iterator[Path]:
     """A DAG folder with the DAG as it is, save that its sensor looks every few seconds."""
     made = Path(tempfile.mkdtemp(prefix="govbr-sync-airflow-", dir="/var/tmp"))
+    made.chmod(0o755)  # PostgreSQL's user has to pass
     (made / "dags").mkdir()
     text, usual = (ROOT / "dags" / f"{DAG}.py").read_text(encoding="utf-8"), "_LOOK_EVERY = timedelta(minutes=5)"
     assert text.count(usual) == 1

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -20,7 +20,7 @@ from dev.airflow_client import AirflowError
 from dev.airflow_local import AirflowLocal
 from dev.state import LocalStackError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("airflow")]
 
 ROOT = Path(__file__).parents[2]
 TINY = """
@@ -39,10 +39,10 @@ def tiny():
 
     @task
     def report(squares, params=None):
-        # A process that leaves its task, its process group and its session behind.
-        subprocess.Popen(["sleep", "54321"], start_new_session=True)
         if params["fail"]:
             raise ValueError("planted failure")
+        # A process that leaves its task, its process group and its session behind.
+        subprocess.Popen(["sleep", "54321"], start_new_session=True)
         return {"sum": sum(squares), "database": os.environ.get("DATABASE_URL"), "nothing": None}
 
     report(work.expand(i=plan()))
@@ -54,6 +54,7 @@ tiny()
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="govbr airflow ", dir="/var/tmp"))
+    made.chmod(0o755)  # PostgreSQL's user has to pass
     (made / "dags").mkdir()
     (made / "dags" / "tiny.py").write_text(TINY)
     (made / "dags" / "broken.py").write_text("from airflow.sdk import dag\nimport no_such_module\n")
@@ -62,12 +63,12 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-def local(folder: Path, said: list[str]) -> AirflowLocal:
+def local(folder: Path, said: list[str], settings: Mapping[str, str] | None = None) -> AirflowLocal:
     return AirflowLocal(
         folder / "home",
         dags_folder=folder / "dags",
         plugins_folder=folder / "plugins",
-        environment={"DATABASE_URL": "postgresql://nowhere/x"},
+        environment={"DATABASE_URL": "postgresql://nowhere/x", **(settings or {})},
         say=said.append,
     )
 
@@ -156,11 +157,9 @@ def test_it_ends_with_whoever_started_it(folder: Path) -> None:
 
 
 def test_one_that_cannot_start_says_why(folder: Path) -> None:
-    home = folder / "unusable"
-    home.mkdir()
-    (home / "airflow.db").write_bytes(b"this is no SQLite database" * 100)
-    with pytest.raises(AirflowError, match="file is not a database"):
-        AirflowLocal(home, dags_folder=folder / "dags", plugins_folder=folder / "plugins", say=lambda _: None).start()
+    settings = {"AIRFLOW__CORE__EXECUTOR": "NoSuchExecutor"}
+    with pytest.raises(AirflowError, match="NoSuchExecutor"), local(folder, [], settings):
+        pass
 
 
 def test_the_pools_file_is_one_that_airflow_imports() -> None:
