@@ -1,0 +1,1 @@
+"""The readers' indexes follow PostgreSQL: search in Typesense, semantic search in Qdrant."""
