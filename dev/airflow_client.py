@@ -96,6 +96,26 @@ class AirflowClient:
                 answer = self._http.patch(f"/pools/{_quoted(name)}", json={"pool": name, **body})
             _accept(answer, f"pool {name}")
 
+    def set_variable(self, key: str, value: str) -> None:
+        """Set an Airflow variable, whether it is there or not."""
+        body = {"key": key, "value": value}
+        answer = self._http.post("/variables", json=body)
+        if answer.status_code == HTTPStatus.CONFLICT:
+            answer = self._http.patch(f"/variables/{_quoted(key)}", json=body)
+        _accept(answer, f"variable {key}")
+
+    def unpause(self, dag_id: str) -> None:
+        """Let the schedule of a DAG begin, and its runs by hand start."""
+        _accept(self._http.patch(f"/dags/{_quoted(dag_id)}", json={"is_paused": False}), f"to unpause {dag_id}")
+
+    def runs(self, dag_id: str, run_type: str) -> list[str]:
+        """Return the ids of a DAG's runs of one type (`scheduled`, `manual`, `backfill`), oldest first.
+
+        Of the oldest hundred; a local stack has no more.
+        """
+        found = self._get(f"/dags/{_quoted(dag_id)}/dagRuns", order_by="run_after", limit=_PAGE)["dag_runs"]
+        return [str(run["dag_run_id"]) for run in found if run["run_type"] == run_type]
+
     def has_dag(self, dag_id: str) -> bool:
         """Say whether a DAG is there, that is: its file has been parsed."""
         return self._http.get(f"/dags/{_quoted(dag_id)}").status_code == HTTPStatus.OK

@@ -125,7 +125,10 @@ class AirflowLocal:
         base_url = f"http://127.0.0.1:{port}"
         with self.log_file.open("wb") as log:
             self._lifeline = Lifeline(
-                [self._shim(), "standalone"], log=log, environment=self._environment(port, base_url, metadata_url), cwd=self.home
+                [self._shim(), "standalone"],
+                log=log,
+                environment=self._environment(port, base_url, metadata_url),
+                cwd=self.home,
             )
         self._client = self._resources.enter_context(AirflowClient(base_url))
         self._wait_until_healthy(started)
@@ -146,8 +149,12 @@ class AirflowLocal:
         What the failed tasks logged is said too; the caller decides what a failed run means.
         """
         self.wait_for_dag(dag_id)
-        run_id = self.client.trigger(dag_id, conf)
-        self._say(f"{dag_id}: triggered, {self.client.base_url}/dags/{dag_id}/runs/{run_id}")
+        return self.follow(dag_id, self.client.trigger(dag_id, conf), timeout=timeout)
+
+    def follow(self, dag_id: str, run_id: str, *, timeout: float = 1800.0) -> RunOutcome:
+        """Follow a run to its end; see `run`."""
+        kind = run_id.partition("__")[0]
+        self._say(f"{dag_id}: {kind} run, {self.client.base_url}/dags/{dag_id}/runs/{run_id}")
         outcome = self.client.follow(
             dag_id,
             run_id,

@@ -2,8 +2,9 @@
 
 A made-up corpus with planted faults lies as a dataset on a stand-in of the Hub, and is migrated from there into an
 embedded PostgreSQL by the real DAG in a real Airflow; every row is accounted for and both sides are compared. Then the
-same DAG runs again and finds nothing to do. Then the dataset follows PostgreSQL (`dev.demo_sync`). The exit status is 0
-only if all of that held.
+same DAG runs again and finds nothing to do. Then the dataset follows PostgreSQL (`dev.demo_sync`). Then a day's news is
+collected from a stand-in of the sites into both, and both are compared (`dev.demo_day`). The exit status is 0 only if
+all of that held.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from types import FrameType
 from typing import Any
 
 from dev.airflow_local import AirflowLocal
+from dev.demo_day import play_day
 from dev.demo_sync import play_sync
 from dev.embedded_postgres import EmbeddedPostgres
 from dev.local_hub import DATASET, local_hub
+from dev.local_web import local_web
 from dev.sample_data import write_corpus
 from dev.state import REPOSITORY, LocalStackError, state_path
 
@@ -98,7 +101,7 @@ class Result:
 
 
 def main() -> int:
-    """Play the demo; 0 if the migration proved equal, a second run changed nothing, and the dataset followed."""
+    """Play the demo; 0 if the migration proved equal, twice changed nothing, and both stores go on as one."""
     started = time.monotonic()
     try:
         with ended_by_signals(), ExitStack() as stack:
@@ -121,7 +124,8 @@ def _play(stack: ExitStack) -> bool:
     planted = write_corpus(corpus, _ROWS, dirty=True)
     _say(f"a made-up corpus of {_ROWS} rows, {sum(planted.values())} of them with a planted fault: {corpus}")
 
-    shutil.rmtree(folder / "hub", ignore_errors=True)
+    for kept in ("hub", "staging", "state"):
+        shutil.rmtree(folder / kept, ignore_errors=True)
     hub = stack.enter_context(local_hub(folder / "hub", corpus))
     _say(f"the same as the dataset {DATASET} on a stand-in of the Hub: {hub['HF_ENDPOINT']}")
 
@@ -131,7 +135,8 @@ def _play(stack: ExitStack) -> bool:
     _say(f"an empty database: {_DATABASE}")
 
     _say("starting Airflow (half a minute, more on a busy machine) …")
-    environment = {**corpus_environment(corpus, database_url), **hub}
+    web = stack.enter_context(local_web())
+    environment = {**corpus_environment(corpus, database_url), **hub, **web}
     airflow = stack.enter_context(AirflowLocal(folder / "airflow", fresh=True, environment=environment))
     first = _migrate(airflow)
     if first is None:
@@ -141,7 +146,7 @@ def _play(stack: ExitStack) -> bool:
     second = _migrate(airflow)
     if second is None or not (_changed_nothing(second) and found and first.equal and first.adds_up):
         return False
-    return play_sync(airflow, environment, _say)
+    return play_sync(airflow, environment, _say) and play_day(airflow, _say)
 
 
 def corpus_environment(corpus: Path, database_url: str) -> dict[str, str]:
@@ -152,6 +157,7 @@ def corpus_environment(corpus: Path, database_url: str) -> dict[str, str]:
         "DATABASE_URL": database_url,
         # A folder may be chosen; the bucket of a real environment is not for made-up news.
         "REPORTS_URI": reports if reports and "://" not in reports else str(REPOSITORY / "reports"),
+        "STAGING_URI": str(corpus.parent / "staging"),
         "STATE_URI": str(corpus.parent / "state"),
         "THEMES_SOURCE": str(corpus / "themes_tree.yaml"),
     }

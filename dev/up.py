@@ -18,6 +18,7 @@ from dev.airflow_local import AirflowLocal
 from dev.demo import DAG_ID, corpus_environment, ended_by_signals
 from dev.embedded_postgres import EmbeddedPostgres
 from dev.local_hub import local_hub
+from dev.local_web import local_web
 from dev.sample_data import write_corpus
 from dev.state import LocalStackError, state_path
 
@@ -56,7 +57,8 @@ def _start(stack: ExitStack) -> AirflowLocal:
     if not database_url:
         database_url = stack.enter_context(EmbeddedPostgres(bound=True)).create_database(_DATABASE)
         hub = stack.enter_context(local_hub(folder / "hub", corpus))
-        environment = {**corpus_environment(corpus, database_url), **hub}
+        web = stack.enter_context(local_web())
+        environment = {**corpus_environment(corpus, database_url), **hub, **web}
     print("starting Airflow (half a minute, more on a busy machine) …", flush=True)
     airflow = stack.enter_context(AirflowLocal(folder / "airflow", port=_UI_PORT, environment=environment))
     print(_invitation(airflow.client.base_url, environment, corpus, database_url), flush=True)
@@ -67,6 +69,7 @@ def _invitation(base_url: str, environment: Mapping[str, str], corpus: Path, dat
     source = environment.get("HF_DATASET", str(corpus))
     served = f"{source} on {environment['HF_ENDPOINT']}" if environment else corpus
     shown = database_url if "127.0.0.1" in database_url else redact_url(database_url)
+    sites = "; its sites are a stand-in" if environment else ", and asks the real sites then"
     return f"""
   UI         {base_url}   (no password; only this machine reaches it)
   database   {shown}
@@ -76,7 +79,8 @@ def _invitation(base_url: str, environment: Mapping[str, str], corpus: Path, dat
       source    {source}
       dry run   off
   Then open the run: the graph shows each step, the task `report` says where the report lies.
-  Trigger it again and nothing changes. Press Ctrl-C here to stop."""
+  Trigger it again and nothing changes. `daily_pipeline` waits to be unpaused{sites}.
+  Press Ctrl-C here to stop."""
 
 
 if __name__ == "__main__":

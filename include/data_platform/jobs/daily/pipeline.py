@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from data_platform.errors import IntegrityError
+from data_platform.errors import ConfigurationError, IntegrityError
 from data_platform.jobs.daily.day_record import DAY, DayRecord
 from data_platform.jobs.daily.enriched import Enriched, EnrichmentState, enriching
 from data_platform.jobs.daily.identify import identify_in
@@ -23,6 +23,7 @@ from data_platform.jobs.daily.visits import Visit, record_visits, site_history
 from data_platform.jobs.enrichment.choose import require_publishable
 from data_platform.managers.ledger.entry import LedgerEntry, SideRecord, Status, new_entry_id
 from data_platform.managers.ledger.run_ledger import RunLedger
+from data_platform.managers.loopback import stores_outside
 from data_platform.managers.staging import StagedFile, Staging
 from data_platform.managers.storage_adapter import MakeStore, StorageAdapter
 from data_platform.managers.storage_mode import ReadSource, StorageBackend, StorageMode
@@ -71,12 +72,21 @@ class DailyPipeline:
 
         Returns:
             `group`: the number; `staged`: the file; `visits`: what was found at each site (`Visit`).
+
+        Raises:
+            ConfigurationError: the sites are a stand-in, and a store that is written is not on this machine.
         """
         from data_platform.jobs.scraper.catalogue import choose_sites, load_sites
         from data_platform.jobs.scraper.rows import ROW_COLUMNS
         from data_platform.jobs.scraper.run import ScrapeOptions, scrape_sites
 
         plan = self.plan
+        outside = stores_outside(self.settings, plan.mode.sides) if self.settings.scraper_base_url else []
+        if outside:
+            raise ConfigurationError(
+                f"made-up news of {self.settings.scraper_base_url} is not written to {' and '.join(outside)}",
+                hint="take SCRAPER_BASE_URL out of the environment",
+            )
         sites = choose_sites(load_sites(self.settings.sites_source), self.plan.groups[number])
         columns: dict[str, list[Any]] = {name: [] for name in ROW_COLUMNS}
         visits: list[Visit] = []

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Collection
-from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from data_platform.errors import ConfigurationError
 from data_platform.jobs.enrichment.codes import ThemeCodes
 from data_platform.jobs.enrichment.interface import Enricher
 from data_platform.jobs.enrichment.service import PATIENCE
 from data_platform.managers.hub.session import Backoff
+from data_platform.managers.loopback import stores_outside
 from data_platform.managers.storage_mode import ReadSource
 from data_platform.settings import Settings
 
@@ -85,46 +82,9 @@ def require_publishable(settings: Settings, sides: Collection[ReadSource], *, ap
     """
     if not approximate or settings.enrich_publish_approximate:
         return
-    outside = []
-    if ReadSource.POSTGRES in sides and (host := _outside_host(settings.database_url)):
-        outside.append(f"the database on {host}")
-    if ReadSource.HUGGINGFACE in sides and not _is_loopback(urlsplit(settings.hf_endpoint).hostname or ""):
-        outside.append(f"the dataset on {settings.hf_endpoint or 'the public Hub'}")
-    if outside:
+    if outside := stores_outside(settings, sides):
         raise ConfigurationError(
             f"approximate themes and summaries are not written to {' and '.join(outside)}",
             hint="set COGFY_API_KEY or ENRICHER=chat for real ones, ENRICHER=none for none,"
             " or ENRICH_PUBLISH_APPROXIMATE=true to publish these",
         )
-
-
-def _outside_host(database_url: str) -> str:
-    """Return the first host of an address that is not this machine; "" if all are, or it cannot be read.
-
-    A socket is on this machine, but Cloud SQL's proxy puts that of a database elsewhere below /cloudsql.
-    """
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import conninfo_to_dict
-
-    try:
-        told = conninfo_to_dict(database_url)
-    except ProgrammingError:
-        return "an address that cannot be read"
-    if told.get("service"):
-        return f"the service {told['service']}"
-    if not database_url:
-        return ""
-    hosts = [str(told.get("host") or os.environ.get("PGHOST", "")), str(told.get("hostaddr") or "")]
-    for host in (one.strip() for listed in hosts for one in listed.split(",")):
-        if host.startswith("/cloudsql") or (host and not host.startswith(("/", "@")) and not _is_loopback(host)):
-            return host
-    return ""
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(re.sub(r"^\[(.*)\]$", r"\1", host)).is_loopback
-    except ValueError:
-        return False  # a name: who knows where it leads

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -127,10 +127,12 @@ def make_plan(options: SyncOptions, sides: Sides) -> SyncPlan:
                 f"single months cannot be published: {reason or 'the dataset is in the legacy layout'}",
                 hint="run a whole sync first",
             )
-        months = sorted(set(options.months))
+        months = _with_linked(options.months, sides.feed.moves(window))
         keep = [path for path in here.partitions if month_of_path(path) not in months]
         held_rows = _rows_at(published.snapshot, UNDATED)
-        return replace(plan, months=months, keep=keep, held_rows=held_rows)
+        along = [month for month in months if month not in options.months]
+        notes = (f"{few(along)} published along: rows moved between these months",) if along else ()
+        return replace(plan, months=months, keep=keep, held_rows=held_rows, notes=notes)
     touched = sides.feed.months(window)
     plan = replace(
         plan,
@@ -192,6 +194,15 @@ def require_allowed(plan: SyncPlan, where: str, *, overwrite: bool) -> None:
 def few(names: Sequence[str]) -> str:
     """Return some names for a line."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004 - readable
+
+
+def _with_linked(months: Sequence[str], moves: Collection[tuple[str, str]]) -> list[str]:
+    """Return months and those that rows came from, or went to, without which a row would stand twice or nowhere."""
+    found, found_before = set(months), set[str]()
+    while found != found_before:
+        found_before = set(found)
+        found |= {month for move in moves if found.intersection(move) for month in move}
+    return sorted(found)
 
 
 def _rows_at(snapshot: Snapshot, path: str) -> int:

@@ -89,6 +89,8 @@ class _Repair:
         other = ReadSource.HUGGINGFACE if self.target is ReadSource.POSTGRES else ReadSource.POSTGRES
         record = entry.sides.get(other.value)
         status = record.status if record else Status.SKIPPED
+        if status is Status.SKIPPED and adapter.ledger.carried_out(entry, other.value):
+            status = Status.SUCCEEDED
         self.source: ReadSource | None = None if status is Status.SKIPPED else other
         self.carried_out = status is Status.SUCCEEDED
         # A write that died while PostgreSQL, which is first, was at work cannot have touched the dataset.

@@ -227,6 +227,21 @@ class RunLedger:
             if named.entry_id in done and named.at > after:
                 yield self._read(named.name)
 
+    def carried_out(self, entry: LedgerEntry, side: str) -> bool:
+        """Say whether another write gave a side the very rows of this one: the same staged file, in the same way.
+
+        So it is with the daily pipeline, where each side is a task and a write of its own.
+        """
+        if not entry.staged_file:
+            return False
+        for named in self._named(f"{WRITE}/{entry.day.isoformat()}"):
+            if named.state_of(side) == Status.SUCCEEDED and named.entry_id != entry.entry_id:
+                other = self._read(named.name)
+                same = (other.staged_file, other.operation) == (entry.staged_file, entry.operation)
+                if same and other.allow_update >= entry.allow_update and set(entry.columns) <= set(other.columns):
+                    return True
+        return False
+
     # ------------------------------------------------------------------------------------------------
 
     def _unfinished(self, named: _Named, sides: Sequence[str]) -> list[Missed]:

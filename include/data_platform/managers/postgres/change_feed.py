@@ -230,6 +230,15 @@ class ChangeFeed:
                 found[month] = (before[0] + changed, before[1] + buried)
         return dict(sorted(found.items()))
 
+    def moves(self, window: Window) -> frozenset[tuple[str, str]]:
+        """Say between which São Paulo months rows have moved since a window's start: (from, to), each as YYYY-MM.
+
+        For a reader by month that wants to write single months: a row stands in one file only if the month that it
+        came from and the one that it went to are written together.
+        """
+        with self._transaction() as connection:
+            return frozenset(connection.execute(read_sql("feed_moves.sql"), {"xid": str(window.start[0])}).fetchall())
+
     def announce(self, window: Window) -> str:
         """Note that the stamp of a window is about to be written outside; return it in its written form.
 
