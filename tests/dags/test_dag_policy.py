@@ -142,6 +142,7 @@ def test_what_people_start_runs_once_at_a_time_and_defaults_to_a_dry_run(dag: An
 
 
 def test_a_schedule_names_its_zone(dag: Any) -> None:
+    """Fault 10."""
     assert _zone_faults(dag) == []
 
 

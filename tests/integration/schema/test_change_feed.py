@@ -254,6 +254,7 @@ def test_a_deleted_row_leaves_its_old_place(feed: Feed) -> None:
 
 
 def test_a_renamed_row_leaves_its_old_name(feed: Feed) -> None:
+    """Fault 4: the old id is known, so whoever shows articles can lead on."""
     feed.add("a")
     since = feed.position()
     assert feed.set("a", unique_id="slug_a1b2c3") == 1

@@ -38,6 +38,7 @@ D = date
     ],
 )
 def test_it_is_the_sao_paulo_day_before_the_scheduled_time(scheduled: datetime, day: date) -> None:
+    """Fault 9."""
     assert run_date_of(scheduled, None) == day
 
 

@@ -22,8 +22,8 @@ from data_platform.managers.postgres.news_snapshot import MonthRows, NewsSnapsho
 __all__ = ["MonthFiles"]
 
 _END: Any = object()
-#: Pieces of months that are read ahead, so that neither PostgreSQL nor the writer of files waits for the other.
-_AHEAD = 2
+#: Pieces of months (1,250 rows) that are read ahead: PostgreSQL and the writer of files need not wait for each other.
+_AHEAD = 1
 
 
 class MonthFiles:

@@ -14,7 +14,6 @@ import ssl
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from importlib.util import find_spec
 from secrets import SystemRandom
 from typing import Self
 
@@ -280,7 +279,7 @@ class Fetcher:
         if client is None:
             limits = self._limits
             client = self._clients[key] = httpx.AsyncClient(
-                http2=find_spec("h2") is not None,
+                http2=True,
                 verify=ssl.create_default_context() if target.is_tls else False,
                 trust_env=False,
                 # Sites set cookies at will; nothing of ours needs one, and of 150 sites they would pile up.

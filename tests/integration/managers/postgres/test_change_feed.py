@@ -112,7 +112,7 @@ def test_what_a_tombstone_tells(feed: ChangeFeed, writer: Writer, mirror: Mirror
 
 
 def test_many_rows_of_one_transaction_come_once_each(feed: ChangeFeed, writer: Writer, mirror: Mirror) -> None:
-    """A bulk load gives thousands of rows one change_xid: pages go on by unique_id inside it."""
+    """Fault 24. A bulk load gives thousands of rows one change_xid: pages go on by unique_id inside it."""
     writer.add(*(f"n{number}" for number in range(3000)))
     window = feed.open_window()
     pages = list(feed.changes(window, 700))
