@@ -82,7 +82,6 @@ def test_a_run_that_could_not_store_its_position_is_told_from_a_database_put_bac
     assert checked(make_job(), hub, store).reason == ""
 
 
-@pytest.mark.xfail(reason="the second run announces its own stamp in place of the one that the first has written")
 def test_two_runs_that_could_not_store_their_position_are_told_from_it_too(
     hub: Hub, store: Store, news: PostgresManager, make_job: Jobs
 ) -> None:

@@ -57,7 +57,7 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Position:
-    """A row of consumer_positions."""
+    """A row of consumer_positions; `announced_stamp` has all stamps announced since the last one stored, by blanks."""
 
     position_xid: int
     position_unique_id: str
@@ -175,7 +175,8 @@ def _broken_outside(text: str, position: Position, server: Stamp) -> str | None:
     if not outside.is_of_lineage(server):
         return f"outside stamp is of another lineage: {outside}"
     # One that was announced is ahead only because the position could no longer be stored.
-    if outside.xid > position.position_xid and str(outside) != position.announced_stamp:
+    announced = (position.announced_stamp or "").split()
+    if outside.xid > position.position_xid and str(outside) not in announced:
         return f"outside stamp {outside.xid} is ahead of the position {position.position_xid}"
     if position.outside_stamp is not None and outside.xid < Stamp.parse(position.outside_stamp).xid:
         return f"outside stamp {outside.xid} is behind {position.outside_stamp}, which was written there"
