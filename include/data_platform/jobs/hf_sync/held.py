@@ -45,9 +45,14 @@ def account_for(news: NewsSnapshot, state: State) -> tuple[Account, pa.Table]:
     Returns:
         The account, and the held rows in the types of `NORMAL_SCHEMA`.
     """
-    in_news = news.unique_ids()
+    # First, while nothing else is in memory: it goes through every row.
+    changed = _changed(news, state) if isinstance(state, AdoptedState) else None
+    in_news = news.unique_ids().combine_chunks()
+    stored = len(in_news)
     paths, ids = _published_ids(state)
-    there = pc.is_in(ids, value_set=in_news.combine_chunks())
+    there = pc.is_in(ids, value_set=in_news)
+    del in_news
+    pa.default_memory_pool().release_unused()
     absent_ids = ids.filter(pc.invert(there))
     absent = news.absent(absent_ids.unique().to_pylist())
     rejected = _rows_with(state, paths, ids, absent.rejected)
@@ -56,11 +61,12 @@ def account_for(news: NewsSnapshot, state: State) -> tuple[Account, pa.Table]:
     counts = Counter(absent_ids.to_pylist())
     unexplained = sorted(absent.unknown)
     duplicates = state.plan.duplicates if isinstance(state, AdoptedState) else 0
-    changed = _changed(news, state) if isinstance(state, AdoptedState) else None
+    published = len(ids)
     found = ids.filter(there)
+    del ids, paths
     in_postgres = len(found.unique())
     account = Account(
-        published=len(ids) + undated.num_rows + duplicates,
+        published=published + undated.num_rows + duplicates,
         in_postgres=in_postgres,
         held=held.num_rows,
         released=undated.num_rows + rejected.num_rows - held.num_rows,
@@ -68,7 +74,7 @@ def account_for(news: NewsSnapshot, state: State) -> tuple[Account, pa.Table]:
         duplicates=duplicates + len(found) - in_postgres,
         unexplained=sum(counts[uid] for uid in unexplained),
         unexplained_ids=unexplained[:_NAMED],
-        new=len(in_news) - in_postgres,
+        new=stored - in_postgres,
         changed=None if changed is None else len(changed),
         changed_ids=sorted(changed or ())[:_NAMED],
     )
@@ -119,4 +125,6 @@ def _changed(news: NewsSnapshot, state: AdoptedState) -> Sequence[str]:
         at = pc.index_in(ids, value_set=ours.column("unique_id").combine_chunks())
         same = pc.equal(digests, ours.column("row_digest").combine_chunks().take(at))
         changed += ids.filter(pc.invert(pc.fill_null(same, True))).to_pylist()
+        del rows, digests, ids, ours
+        pa.default_memory_pool().release_unused()
     return changed

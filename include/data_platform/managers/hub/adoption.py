@@ -29,9 +29,9 @@ from data_platform.sources.judged import ReadBatch, Reject, judge
 
 __all__ = ["AdoptedState", "AdoptionPlan"]
 
-_BATCH_ROWS = 2048
+_BATCH_ROWS = 1024
 #: Rows wait for so many bytes before they are told apart, so that the pieces of a month are not tiny.
-_WAITING_BYTES = 12 << 20
+_WAITING_BYTES = 8 << 20
 _WAITING_KEYS_BYTES = 3 << 20
 #: Microseconds on either side of 1970 that nanoseconds in 64 bits can say.
 _NANOSECONDS_REACH = 9_223_372_036_854_775
@@ -114,6 +114,7 @@ class AdoptedState:
         files = data_files(snapshot.files)
         self._spill_all(snapshot, files, themes)
         self._lost = self._find_duplicates()
+        pa.default_memory_pool().release_unused()
         counts = {path: self._count(path) for path in sorted(self._pieces)}
         self.plan = AdoptionPlan(
             commit=snapshot.commit,
