@@ -5,10 +5,12 @@ Values are stripped of white space, since secrets have arrived with a newline at
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import quote
 
 from data_platform.errors import ConfigurationError
@@ -83,6 +85,22 @@ class Settings:
         chat_api_url: address of an OpenAI-compatible service, with or without `/v1`.
         chat_api_key: its key; empty means none, as for a model on this machine.
         chat_model: name of the model.
+        qdrant_url: address of Qdrant, with its port if that is not 6333; empty if not set.
+        qdrant_api_key: its key; empty means none.
+        qdrant_collection: the alias that searches use.
+        embeddings_api_url: address of the service that embeds.
+        embeddings_api_key: its key; empty means none.
+        embeddings_api_kind: openai, generate or hashing; empty means hashing, if no address is set.
+        embeddings_model: name of the model that the service has.
+        embeddings_dimension: numbers of a vector.
+        embeddings_publish_approximate: whether vectors of `hashing` may be written outside this machine.
+        typesense_host: host of Typesense; none by default, since documents are written there.
+        typesense_port: its port.
+        typesense_protocol: http or https.
+        typesense_api_key: key that may write, make and drop collections.
+        typesense_collection: the alias that searches use.
+        typesense_batch_size: documents of one import.
+        typesense_concurrency: imports at once.
         statement_timeout_s: bound on one SQL statement in seconds, 0 for none; tasks set it to their own timeout.
     """
 
@@ -111,6 +129,22 @@ class Settings:
     chat_api_url: str = ""
     chat_api_key: str = ""
     chat_model: str = ""
+    qdrant_url: str = ""
+    qdrant_api_key: str = ""
+    qdrant_collection: str = "news"
+    embeddings_api_url: str = ""
+    embeddings_api_key: str = ""
+    embeddings_api_kind: str = ""
+    embeddings_model: str = ""
+    embeddings_dimension: int = 768
+    embeddings_publish_approximate: bool = False
+    typesense_host: str = ""
+    typesense_port: int = 8108
+    typesense_protocol: str = "http"
+    typesense_api_key: str = ""
+    typesense_collection: str = "news"
+    typesense_batch_size: int = 500
+    typesense_concurrency: int = 2
     statement_timeout_s: int = 0
 
     @classmethod
@@ -142,8 +176,18 @@ class Settings:
             chat_api_url=env.get("CHAT_API_URL", ""),
             chat_api_key=env.get("CHAT_API_KEY", ""),
             chat_model=env.get("CHAT_MODEL", ""),
+            qdrant_url=env.get("QDRANT_URL", ""),
+            qdrant_api_key=env.get("QDRANT_API_KEY", ""),
+            qdrant_collection=env.get("QDRANT_COLLECTION", "") or "news",
+            embeddings_api_url=env.get("EMBEDDINGS_API_URL", ""),
+            embeddings_api_key=env.get("EMBEDDINGS_API_KEY", ""),
+            embeddings_api_kind=env.get("EMBEDDINGS_API_KIND", ""),
+            embeddings_model=env.get("EMBEDDINGS_MODEL", ""),
+            embeddings_dimension=_whole(env, "EMBEDDINGS_DIMENSION", 768),
+            embeddings_publish_approximate=env.get("EMBEDDINGS_PUBLISH_APPROXIMATE", "").lower() in _YES,
             state_uri=env.get("STATE_URI", "") or "state",
             staging_uri=env.get("STAGING_URI", "") or "staging",
+            **_typesense(env),
         )
 
     def with_database(self, database_url: str | None) -> Settings:
@@ -162,6 +206,35 @@ class Settings:
                 hint="set DATABASE_URL=postgresql://user:password@host/database, or GOVBRNEWS_DB_HOST and its siblings",
             )
         return self.database_url
+
+
+def _typesense(env: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings of Typesense; the one JSON `TYPESENSE_WRITE_CONN` wins over single variables."""
+    told: dict[str, str] = {}
+    if text := env.get("TYPESENSE_WRITE_CONN", ""):
+        hint = 'write {"host": …, "port": …, "protocol": …, "apiKey": …}'
+        try:
+            read = json.loads(text)
+        except ValueError:
+            # Its text is not shown: it holds a key.
+            raise ConfigurationError("TYPESENSE_WRITE_CONN is no JSON", hint=hint) from None
+        if not isinstance(read, dict) or not read.get("host"):
+            raise ConfigurationError("TYPESENSE_WRITE_CONN names no host", hint=hint)
+        names = {"host": "HOST", "port": "PORT", "protocol": "PROTOCOL", "apiKey": "API_KEY"}
+        told = {f"TYPESENSE_{name}": str(read[key]).strip() for key, name in names.items() if read.get(key)}
+    found = {**env, **told}
+    protocol = found.get("TYPESENSE_PROTOCOL", "") or "http"
+    if protocol not in {"http", "https"}:
+        raise ConfigurationError(f"TYPESENSE_PROTOCOL is {protocol!r}", hint="write http or https")
+    return {
+        "typesense_host": found.get("TYPESENSE_HOST", ""),
+        "typesense_port": _whole(found, "TYPESENSE_PORT", 8108),
+        "typesense_protocol": protocol,
+        "typesense_api_key": found.get("TYPESENSE_API_KEY", ""),
+        "typesense_collection": env.get("TYPESENSE_COLLECTION", "") or "news",
+        "typesense_batch_size": max(1, _whole(env, "TYPESENSE_BATCH_SIZE", 500)),
+        "typesense_concurrency": max(1, _whole(env, "TYPESENSE_CONCURRENCY", 2)),
+    }
 
 
 def _number(env: Mapping[str, str], name: str, default: float) -> float:

@@ -140,3 +140,30 @@ def test_a_shown_address_has_no_password(url: str, shown: str) -> None:
 @given(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="*"), min_size=1, max_size=12))
 def test_no_password_however_odd_is_shown(password: str) -> None:
     assert redact_url(f"postgresql://u:{password}@h/d") == "postgresql://u:***@h/d"
+
+
+def test_typesense_is_given_in_single_variables_or_as_one_json() -> None:
+    single = from_environment(
+        TYPESENSE_HOST="h\n",
+        TYPESENSE_PORT="443",
+        TYPESENSE_PROTOCOL="https",
+        TYPESENSE_API_KEY="k\n",
+        TYPESENSE_COLLECTION="noticias",
+        TYPESENSE_BATCH_SIZE="100",
+        TYPESENSE_CONCURRENCY="4",
+    )
+    found = (single.typesense_host, single.typesense_port, single.typesense_protocol, single.typesense_api_key)
+    assert found == ("h", 443, "https", "k")
+    assert single.typesense_collection == "noticias"
+    assert (single.typesense_batch_size, single.typesense_concurrency) == (100, 4)
+    told = '{"host": "j", "port": 8443, "protocol": "https", "apiKey": "w\\n"}'
+    joint = from_environment(TYPESENSE_WRITE_CONN=told, TYPESENSE_HOST="h", TYPESENSE_API_KEY="k")
+    found = (joint.typesense_host, joint.typesense_port, joint.typesense_protocol, joint.typesense_api_key)
+    assert found == ("j", 8443, "https", "w")
+
+
+@pytest.mark.parametrize("told", ["segredo", '["segredo"]', '{"apiKey": "segredo"}'])
+def test_a_write_connection_that_is_none_is_refused_without_telling_the_key(told: str) -> None:
+    with pytest.raises(ConfigurationError, match="TYPESENSE_WRITE_CONN") as caught:
+        from_environment(TYPESENSE_WRITE_CONN=told)
+    assert "segredo" not in str(caught.value)

@@ -8,13 +8,18 @@ card: what it was filled from, and the stamp of the change feed, so that a datab
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Protocol
 
 import pyarrow as pa
 
-__all__ = ["Card", "Failed", "Index", "Written", "consumer_of"]
+__all__ = ["Card", "Failed", "Index", "Written", "consumer_of", "generation_name", "generations"]
+
+_TIME = "%Y%m%dT%H%M%S%fZ"
+_GENERATION = re.compile(r"_\d{8}T\d{12}Z")
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,11 @@ class Card:
     """What a collection says of itself.
 
     Attributes:
-        source: `postgres`, or the dataset and its commit.
+        source: `postgres`, or `<dataset>@<commit>`.
         stamp: of the change feed (`Stamp`), "" if it follows none.
         is_whole: whether it was filled to the end; searches never see one that was not.
-        facts: what else its rows depend on, such as the model of embeddings.
+        facts: what else its rows depend on, such as the model of embeddings; what the job that keeps it notes begins
+            with `job_`.
     """
 
     source: str
@@ -76,11 +82,17 @@ class Index(Protocol):
     def alias(self) -> str:
         """The name that searches use."""
 
+    def close(self) -> None:
+        """Close the connections."""
+
     def live(self) -> str | None:
-        """Return the collection behind the alias; None if there is no alias yet."""
+        """Return the collection that searches through the alias's name see; None if there is none.
+
+        That is the alias itself where a collection has its name, as before the first move to an alias.
+        """
 
     def collections(self) -> Sequence[str]:
-        """Return the alias's collections that there are, oldest first."""
+        """Return the alias's collections that there are (`generations`), oldest first."""
 
     def create(self, collection: str, card: Card) -> None:
         """Make an empty collection; one of that name must not be there."""
@@ -93,6 +105,12 @@ class Index(Protocol):
 
     def drift(self, collection: str) -> Sequence[str]:
         """Say in which ways a collection's schema is not what it should be."""
+
+    def mend(self, collection: str) -> Sequence[str]:
+        """Add to a collection's schema what is missing and can be added; return what was.
+
+        Rows that are there already may lack it afterwards: they are to be written again.
+        """
 
     def write(self, collection: str, rows: pa.RecordBatch) -> Written:
         """Put rows in place of what the collection has under their ids.
@@ -118,7 +136,11 @@ class Index(Protocol):
         """Compare rows with what a collection has of them; return unique_id -> what differs."""
 
     def point(self, collection: str) -> None:
-        """Let the alias show a collection, at once."""
+        """Let the alias show a collection, at once.
+
+        Raises:
+            StoreError: also if a collection has the alias's name, and nobody said that it may be replaced.
+        """
 
     def drop(self, collection: str) -> None:
         """Remove a collection and its card, if it is there; never the one that the alias shows."""
@@ -127,3 +149,13 @@ class Index(Protocol):
 def consumer_of(index: Index, collection: str) -> str:
     """Return the name under which a collection reads the change feed."""
     return f"{index.reader}/{collection}"
+
+
+def generation_name(alias: str, at: datetime) -> str:
+    """Return the name of a collection of an alias that is made at an instant: `news_20261122T201500123456Z`."""
+    return f"{alias}_{at.astimezone(UTC).strftime(_TIME)}"
+
+
+def generations(alias: str, names: Sequence[str]) -> list[str]:
+    """Return which of some names `generation_name` made for an alias, oldest first."""
+    return sorted(n for n in names if n.startswith(alias) and _GENERATION.fullmatch(n, len(alias)))

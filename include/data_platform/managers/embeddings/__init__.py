@@ -1,0 +1,1 @@
+"""Embeddings of news: what is embedded, by whom, and where vectors that are approximate may go."""

@@ -1,0 +1,1 @@
+"""The index of semantic search: news as points in Qdrant."""
