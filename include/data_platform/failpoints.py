@@ -14,7 +14,8 @@ from collections import Counter
 
 __all__ = ["FAILPOINTS", "FailpointError", "failpoint"]
 
-#: Every failpoint of the package, in the order in which a migration, a write to the Hub, a sync, a repair passes them.
+#: Every failpoint of the package, in the order in which a migration, a write to the Hub, a sync, a repair, a
+#: run of an index passes them.
 FAILPOINTS: tuple[str, ...] = (
     "plan.after_run_created",
     "plan.after_keys",
@@ -46,6 +47,21 @@ FAILPOINTS: tuple[str, ...] = (
     "repair.after_missed",
     "repair.after_chunk",
     "repair.between_double_and_address",
+    "reindex.after_create",
+    "reindex.after_window",
+    "reindex.after_deletions",
+    "reindex.after_page",
+    "reindex.after_place",
+    "reindex.after_sweep",
+    "reindex.after_announce",
+    "reindex.after_stamp",
+    "reindex.after_follow",
+    "reindex.after_partition",
+    "reindex.after_finish",
+    "reindex.after_compare",
+    "reindex.before_point",
+    "reindex.after_point",
+    "reindex.after_drop",
 )
 
 _VARIABLE = "GOVBR_FAILPOINTS"

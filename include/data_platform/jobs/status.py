@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,8 @@ from data_platform.schema import current_version, head_version
 
 __all__ = ["Status", "read_status"]
 
+#: What ends the name of a collection of an index (`generation_name`).
+_GENERATION = re.compile(r"_\d{8}T\d{12}Z$")
 #: A change that a reader has not taken for longer needs somebody.
 _LAG_LIMIT = timedelta(hours=24)
 
@@ -32,7 +35,8 @@ class Status:
         indexes_off: indexes and constraints of news that a load has taken off.
         open_rejects: rows that could not be stored.
         readers: of each reader of the change feed: consumer, rows and tombstones that wait for it, for how many seconds
-            the oldest of them has waited (None if nothing waits), why it must read everything ("" if it need not).
+            the oldest of them has waited (None if nothing waits), why it must read everything ("" if it need not),
+            whether it is a collection of an index that is only kept for the way back (`is_kept`).
         held_by: the transaction that holds the readers up, if one has been open for too long; "" otherwise.
     """
 
@@ -49,7 +53,8 @@ class Status:
     @property
     def needs_attention(self) -> bool:
         """Whether something is not as it should be between runs."""
-        late = any((reader["oldest_s"] or 0) > _LAG_LIMIT.total_seconds() for reader in self.readers)
+        followed = (reader for reader in self.readers if not reader.get("is_kept"))
+        late = any((reader["oldest_s"] or 0) > _LAG_LIMIT.total_seconds() for reader in followed)
         return self.schema != self.schema_expected or bool(self.indexes_off) or late or bool(self.held_by)
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,11 +130,15 @@ def _readers(connection: Connection[Any]) -> tuple[list[dict[str, Any]], str]:
     if not (row and row[0]):
         return [], ""  # a replica's horizon says nothing of the primary's; an older schema has no feed to speak of
     found: list[dict[str, Any]] = []
-    for (consumer,) in connection.execute("SELECT consumer FROM consumer_positions ORDER BY consumer").fetchall():
+    consumers = connection.execute("SELECT consumer FROM consumer_positions ORDER BY updated_at, consumer").fetchall()
+    # Of the collections of one index, the one that was followed last is the one that searches see.
+    newest = {_GENERATION.sub("", consumer): consumer for (consumer,) in consumers}
+    for (consumer,) in sorted(consumers):
         lag = read_lag(connection, consumer)
         oldest = None if lag.oldest is None else int(lag.oldest.total_seconds())
         numbers = {"rows": lag.rows, "tombstones": lag.tombstones, "oldest_s": oldest}
         found.append({"consumer": consumer, **numbers, "resync_reason": lag.resync_reason or ""})
+        found[-1]["is_kept"] = newest[_GENERATION.sub("", consumer)] != consumer
     oldest_open = oldest_transaction(connection)
     if oldest_open is None or oldest_open.age is None or oldest_open.age < OLDEST_TRANSACTION_LIMIT:
         return found, ""
@@ -138,6 +147,8 @@ def _readers(connection: Connection[Any]) -> tuple[list[dict[str, Any]], str]:
 
 
 def _reader(reader: dict[str, Any]) -> str:
+    if reader.get("is_kept"):
+        return f"reader {reader['consumer']}: kept for the way back, follows nothing"
     if reader["resync_reason"]:
         return f"reader {reader['consumer']}: must read everything: {reader['resync_reason']}"
     if reader["oldest_s"] is None:

@@ -27,12 +27,12 @@ from data_platform.managers.storage_mode import ReadSource
 from data_platform.models.days import utc_now
 from data_platform.settings import Settings
 
-__all__ = ["RECONCILE", "REPAIR", "SIDE", "STARTED", "SYNC", "WRITE", "Missed", "Recorded", "RunLedger"]
+__all__ = ["RECONCILE", "REINDEX", "REPAIR", "SIDE", "STARTED", "SYNC", "WRITE", "Missed", "Recorded", "RunLedger"]
 
 #: A write that has begun; one of its sides, when it ended; the write, when it ended; what made up for one.
 STARTED, SIDE, WRITE, REPAIR = "write-started", "write-side", "write", "repair"
-#: A sync of the open dataset, a comparison of the stores, when it ended.
-SYNC, RECONCILE = "sync", "reconcile"
+#: A sync of the open dataset, a comparison of the stores, a run of a search index, when it ended.
+SYNC, RECONCILE, REINDEX = "sync", "reconcile", "reindex"
 
 #: Most ids that an entry holds itself; more go into an object of their own.
 MOST_IDS_HERE = 1000

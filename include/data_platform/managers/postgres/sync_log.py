@@ -1,4 +1,4 @@
-"""The copy of the run ledger in PostgreSQL: a row of sync_log for each write, repair, sync or comparison that ended."""
+"""The copy of the run ledger in PostgreSQL: a row of sync_log for each write, repair, sync and so on that ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from data_platform.settings import Settings
 __all__ = ["sync_log_mirror"]
 
 #: What the writer did, so that health checks need no ledger; beginnings are in the ledger alone.
-_COPIED = ("write", "repair", "sync", "reconcile")
+_COPIED = ("write", "repair", "sync", "reconcile", "reindex")
 _TIMEOUT_S = 10
 _INSERT = """
     INSERT INTO sync_log (operation, status, records_processed, records_failed, started_at, completed_at,

@@ -1,0 +1,292 @@
+"""Keeping an index of news: `run_reindex`, which the command line and the DAGs call.
+
+Three kinds of runs. *Incremental*: the collection that searches see follows the change feed. *Full*: a new collection
+is filled, compared and shown in the place of the old one, which is kept. *Rollback*: searches see the collection before
+again, which then follows from where it had come to. One run of an index at a time; each can be killed anywhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Any
+from zlib import crc32
+
+from psycopg import Connection
+
+from data_platform.errors import BusyError, ConfigurationError, DataPlatformError
+from data_platform.jobs.indexing.follow import Follower
+from data_platform.jobs.indexing.from_dataset import DatasetFill
+from data_platform.jobs.indexing.full import Rebuild
+from data_platform.jobs.indexing.generations import present, previous_of, unfinished
+from data_platform.jobs.indexing.readers import make_index
+from data_platform.jobs.indexing.records import POSTGRES, Kind, ReindexOptions, ReindexOutcome, Source
+from data_platform.jobs.progress import Clock, LogProgress, Progress, peak_rss_mb
+from data_platform.managers.dataset_manager import DatasetManager
+from data_platform.managers.ledger.entry import IdList, LedgerEntry, SideRecord, Status, new_entry_id
+from data_platform.managers.ledger.run_ledger import REINDEX, RunLedger
+from data_platform.managers.postgres.change_feed import ChangeFeed
+from data_platform.managers.postgres.database import connect, translate_errors, try_session_lock
+from data_platform.managers.postgres.feed_health import Lag, read_lag
+from data_platform.managers.search_index import Card, Index, consumer_of
+from data_platform.managers.storage_mode import StorageBackend, StorageMode
+from data_platform.models.days import utc_now
+from data_platform.schema import require_current
+from data_platform.settings import Settings
+
+__all__ = ["index_lag", "run_reindex"]
+
+_LOG = logging.getLogger(__name__)
+#: Of the locks of runs: this one, and a number of the index.
+_LOCK_KEY = 7_202_611_000_000_000
+_LOADING = "SELECT max(id) FROM load_runs WHERE status IN ('planning', 'loading') AND mode = 'bulk' AND NOT dry_run"
+_NEWEST = "SELECT max(updated_at) FROM news"
+
+
+def run_reindex(
+    settings: Settings,
+    options: ReindexOptions,
+    *,
+    mode: StorageMode | None = None,
+    run_date: date | None = None,
+    started_by: str = "",
+    progress: Progress | None = None,
+    index: Index | None = None,
+    manager: DatasetManager | None = None,
+) -> ReindexOutcome:
+    """Do what the options say.
+
+    Args:
+        settings: the index; PostgreSQL, or the Hub, as the source; the ledger.
+        options: what it shall do.
+        mode: which stores are written; in mode huggingface the outcome says how old PostgreSQL's rows are.
+        run_date: the São Paulo day that it is for, for the ledger.
+        started_by: who started it, for the ledger.
+        progress: told how it gets on.
+        index: the index; None takes that of the settings. It is closed at the end.
+        manager: the dataset; None takes that of the settings.
+
+    Raises:
+        ConfigurationError: something is not set, or there is nothing yet that could be followed.
+        IntegrityError: documents were refused, or source and index differ where they must not; names them.
+        BusyError: another run of this index, or a migration, is at work.
+        StoreError, StoreUnavailableError: the source or the service refuses, or does not answer.
+    """
+    run = _Run(settings, options, mode, progress or LogProgress())
+    started = utc_now()
+    made = index or make_index(settings, options.reader, replace_collection=options.replace_collection)
+    facts: dict[str, Any] = {"alias": made.alias, "started_by": started_by}
+
+    def record(side: SideRecord) -> None:
+        """Write into the run ledger what became of the run; sync_log gets a copy where PostgreSQL is the source."""
+        entry = LedgerEntry(
+            kind=REINDEX,
+            entry_id=new_entry_id(),
+            started_at=started,
+            finished_at=utc_now(),
+            run_date=run_date,
+            operation=f"{options.reader}-{options.kind}",
+            mode=mode,
+            sides={options.reader: side},
+            rows=side.counts.get("rows", 0),
+            facts=facts,
+        )
+        if not options.dry_run:
+            RunLedger.of(settings, mirrored=options.source is Source.POSTGRES).record(entry)
+
+    try:
+        with closing(made):
+            outcome = run.of(made, manager)
+    except Exception as error:
+        try:
+            record(SideRecord(status=Status.FAILED, missed=IdList.of(sorted(run.failed)), **_error(error)))
+        except DataPlatformError as other:
+            error.add_note(f"and it is not in the run ledger: {other}")
+        raise
+    facts |= {name: getattr(outcome, name) for name in ("source", "collection", "previous", "reason", "stamp")}
+    record(SideRecord(status=Status.SUCCEEDED, counts=outcome.counts, missed=IdList.of(sorted(outcome.failed))))
+    for line in outcome.lines():
+        _LOG.info("%s", line)
+    return outcome
+
+
+def index_lag(settings: Settings, index: Index) -> Lag | None:
+    """Say what of PostgreSQL waits for an index; None if it has no collection, or does not follow PostgreSQL."""
+    live = index.live()
+    card = None if live is None else index.card(live)
+    if live is None or (card is not None and card.source != POSTGRES):
+        return None
+    url = settings.require_database()
+    with translate_errors(), connect(url, purpose="reindex lag", autocommit=True) as connection:
+        return read_lag(connection, consumer_of(index, live))
+
+
+class _Run:
+    """One run of one index."""
+
+    def __init__(
+        self, settings: Settings, options: ReindexOptions, mode: StorageMode | None, progress: Progress
+    ) -> None:
+        self.settings = settings
+        self.options = options
+        self.mode = mode
+        self.progress = progress
+        self.clock = Clock()
+        self.follower: Follower | None = None
+
+    @property
+    def failed(self) -> frozenset[str]:
+        """The documents that the service refused so far."""
+        return frozenset(self.follower.tally.failed if self.follower else ())
+
+    def of(self, index: Index, manager: DatasetManager | None) -> ReindexOutcome:
+        """Do it; see `run_reindex`."""
+        options = self.options
+        outcome = ReindexOutcome(
+            reader=options.reader, alias=index.alias, kind=options.kind.value, dry_run=options.dry_run
+        )
+        if options.source is Source.HUGGINGFACE:
+            manager = manager or DatasetManager(settings=self.settings)
+            return self._finished(index, DatasetFill(index, manager, options, self.progress, self.clock).run(outcome))
+        if options.kind is Kind.ROLLBACK and not options.dry_run:
+            outcome = self._go_back(index, outcome)  # before PostgreSQL is asked for anything: it may be down
+            if outcome.source != POSTGRES:
+                return self._finished(index, outcome)
+        require_current(self.settings.require_database())
+        with self._alone(index) as connection:
+            outcome = replace(outcome, data_as_of=self._age(connection))
+            if options.dry_run:
+                outcome = self._look(index, connection, outcome)
+            elif options.kind is Kind.FULL:
+                url = self.settings.require_database()
+                rebuild = Rebuild(index, connection, url, options, self.progress, self.clock)
+                self.follower = rebuild.follower
+                outcome = rebuild.run(outcome)
+            else:
+                outcome = self._follow(index, outcome)
+            return self._finished(index, outcome)
+
+    def _go_back(self, index: Index, outcome: ReindexOutcome) -> ReindexOutcome:
+        """Let searches see the collection before again."""
+        before = index.live()
+        chosen = self._kept(index)
+        card = index.card(chosen) or Card(source=POSTGRES)
+        present(index, chosen, card)
+        self.clock.lap("show")
+        return replace(outcome, collection=chosen, previous=before or "", source=card.source)
+
+    def _follow(self, index: Index, outcome: ReindexOutcome) -> ReindexOutcome:
+        """Follow the changes with what searches see."""
+        url = self.settings.require_database()
+        live, card = self._followed(index)
+        mended = list(index.mend(live))
+        if mended:  # the documents there lack what the new fields are to hold
+            with ChangeFeed(url, consumer=consumer_of(index, live)) as feed:
+                feed.start_over(f"fields were added: {', '.join(mended)}")
+        self.follower = follower = Follower(index, url, self.options, self.progress)
+        follower.follow(live, card)
+        self.clock.lap("follow")
+        follower.require_few_failed()
+        tally = follower.tally
+        return replace(
+            outcome,
+            collection=live,
+            reason=tally.reason,
+            rows=tally.rows,
+            written=tally.written,
+            deleted=tally.deleted,
+            failed=tally.failed,
+            mended=mended,
+            stamp=tally.stamp,
+        )
+
+    def _kept(self, index: Index) -> str:
+        kept = previous_of(index, is_older=True)
+        if kept is None:
+            raise ConfigurationError(
+                f"{index}: no older collection is kept", hint=f"fill a new one: reindex {index.reader} --full"
+            )
+        return kept
+
+    def _followed(self, index: Index) -> tuple[str, Card]:
+        """Return the collection that follows the changes, and its card."""
+        looks_back = self.options.kind is Kind.ROLLBACK and self.options.dry_run
+        chosen = self._kept(index) if looks_back else index.live()
+        if chosen is None:
+            raise ConfigurationError(
+                f"{index}: searches for {index.alias} see no collection",
+                hint=f"fill one: reindex {index.reader} --full",
+            )
+        card = index.card(chosen) or Card(source=POSTGRES, is_whole=True)
+        if card.source != POSTGRES:
+            raise ConfigurationError(
+                f"{chosen} was filled from {card.source}, and follows nothing",
+                hint=f"to follow PostgreSQL: reindex {index.reader} --full; the dataset again: with --from huggingface",
+            )
+        return chosen, card
+
+    def _look(self, index: Index, connection: Connection[Any], outcome: ReindexOutcome) -> ReindexOutcome:
+        """Say what would be done."""
+        if self.options.kind is Kind.FULL:
+            found = None if self.options.afresh else unfinished(index, POSTGRES)
+            if found is None:
+                row = connection.execute("SELECT count(*) FROM news").fetchone()
+                return replace(outcome, rows=row[0] if row else 0)
+            lag = read_lag(connection, consumer_of(index, found))
+            return replace(outcome, collection=found, resumed=True, rows=lag.rows, deleted=lag.tombstones)
+        chosen, card = self._followed(index)
+        with ChangeFeed(self.settings.require_database(), consumer=consumer_of(index, chosen)) as feed:
+            window = feed.open_window(outside_stamp=card.stamp, read_only=True)
+        lag = read_lag(connection, consumer_of(index, chosen))
+        return replace(
+            outcome,
+            collection=chosen,
+            rows=lag.rows,
+            deleted=lag.tombstones,
+            reason=window.resync_reason or "",
+            drift=list(index.drift(chosen)),
+        )
+
+    def _finished(self, index: Index, outcome: ReindexOutcome) -> ReindexOutcome:
+        live = index.live()
+        documents = index.count(live) if live else 0
+        drift = outcome.drift if outcome.dry_run else list(index.drift(live)) if live else []
+        told = replace(outcome, documents=documents, drift=drift)
+        return replace(told, seconds=self.clock.seconds(), peak_rss_mb=peak_rss_mb())
+
+    def _age(self, connection: Connection[Any]) -> str:
+        """Say in mode huggingface, where nobody writes to PostgreSQL, when somebody last did."""
+        if self.mode is None or self.mode.backend is not StorageBackend.HUGGINGFACE:
+            return ""
+        row = connection.execute(_NEWEST).fetchone()
+        newest = row[0] if row else None
+        return newest.isoformat(timespec="seconds") if isinstance(newest, datetime) else "never"
+
+    @contextmanager
+    def _alone(self, index: Index) -> Iterator[Connection[Any]]:
+        """Hold the lock of this index's runs; a dry run holds none. Let nobody index a table that is half loaded."""
+        url = self.settings.require_database()
+        with translate_errors(), connect(url, purpose="reindex lock", autocommit=True) as connection:
+            key = _LOCK_KEY + crc32(f"{index.reader}/{index.alias}".encode())
+            if not (self.options.dry_run or try_session_lock(connection, key)):
+                raise BusyError(f"another run of {index.reader} is at work on this database", hint="wait for it")
+            row = connection.execute(_LOADING).fetchone()
+            if row and row[0] is not None:
+                raise BusyError(
+                    f"migration {row[0]} is filling news",
+                    hint="wait for it, or finish it: python -m data_platform migrate",
+                )
+            yield connection
+
+
+def _error(error: Exception) -> dict[str, Any]:
+    told = error.message if isinstance(error, DataPlatformError) else str(error)
+    return {
+        "error_type": type(error).__name__,
+        "error": told,
+        "hint": getattr(error, "hint", ""),
+        "retryable": bool(getattr(error, "retryable", False)),
+    }

@@ -1,0 +1,1 @@
+"""Search in Typesense: requests to it, its collections, what an import answers."""
