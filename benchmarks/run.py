@@ -1,6 +1,6 @@
 """`make bench`: everything that is measured, as ratios to a raw limit of the same run.
 
-    python -m benchmarks.run [migration] [stores] [dataset] [sync] [scrape]
+    python -m benchmarks.run [PART]...         the parts: PARTS below
 
 Each part is a program of its own (`python -m benchmarks.<part> --help`) and runs in a process of its own.
 """
@@ -12,7 +12,7 @@ import sys
 
 from dev.state import REPOSITORY
 
-PARTS = ("migration", "stores", "dataset", "sync", "scrape")
+PARTS = ("migration", "stores", "dataset", "sync", "scrape", "reindex", "reindex_qdrant")
 
 
 def main(wanted: list[str]) -> int:
