@@ -94,6 +94,7 @@ _seal_environment()
 _NETWORK_BLOCKED_ERROR = _load_guard()
 
 from dev.embedded_postgres import DURABILITY_OFF, EmbeddedPostgres, system_postgres_bin  # noqa: E402 - sealed first
+from tests.support.copies import drop_database, fresh_database  # noqa: E402 - as above
 
 
 @pytest.fixture(scope="session")
@@ -102,9 +103,16 @@ def network_blocked_error() -> type[RuntimeError]:
     return _NETWORK_BLOCKED_ERROR
 
 
+#: What the databases of a whole run need at most, with room to spare.
+_CLUSTER_BYTES = 6 << 30
+
+
 def _cluster_folder() -> Iterator[Path]:
-    # Not pytest's own temporary folder: as root the server runs as another user, who cannot pass there.
-    folder = Path(tempfile.mkdtemp(prefix="govbr-tests-pg-", dir="/var/tmp"))
+    # In memory where there is plenty (a container has 64 MB of it): databases come and go by the thousand. Not pytest's
+    # own temporary folder: as root the server runs as another user, who cannot pass there.
+    memory = Path("/dev/shm")  # noqa: S108 - made by mkdtemp below
+    is_roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _CLUSTER_BYTES
+    folder = Path(tempfile.mkdtemp(prefix="govbr-tests-pg-", dir=memory if is_roomy else "/var/tmp"))
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -130,9 +138,8 @@ def postgres15() -> Iterator[EmbeddedPostgres]:
 
 
 def _fresh_database(server: EmbeddedPostgres) -> Iterator[str]:
-    name = f"test_{secrets.token_hex(6)}"
-    yield server.create_database(name)
-    server.drop_database(name)
+    yield (url := fresh_database(server.url()))
+    drop_database(url)
 
 
 @pytest.fixture
@@ -144,15 +151,15 @@ def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
 @pytest.fixture
 def make_database(postgres: EmbeddedPostgres) -> Iterator[Callable[[], str]]:
     """A function that makes further empty databases and returns their addresses."""
-    names: list[str] = []
+    urls: list[str] = []
 
     def make() -> str:
-        names.append(f"test_{secrets.token_hex(6)}")
-        return postgres.create_database(names[-1])
+        urls.append(fresh_database(postgres.url()))
+        return urls[-1]
 
     yield make
-    for name in names:
-        postgres.drop_database(name)
+    for url in urls:
+        drop_database(url)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 from data_platform.jobs.master_data import populate_agencies, populate_themes
 from data_platform.models.columns import COLUMN_NAMES
 from data_platform.schema import upgrade
+from tests.support.copies import replace_by_copy
 from tests.support.sources import AGENCIES, THEMES, Row
 
 __all__ = ["Store", "prepare"]
@@ -46,6 +47,10 @@ SELECT n.unique_id, n.duplicate_of, n.canonical_url, n.published_date, n.agency_
 
 def prepare(url: str) -> None:
     """Give an empty database the schema and the small master data of `sources`."""
+    replace_by_copy(url, "prepare", _prepare)
+
+
+def _prepare(url: str) -> None:
     upgrade(url)
     with psycopg.connect(url) as connection:
         populate_agencies(connection, AGENCIES)
