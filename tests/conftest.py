@@ -110,7 +110,7 @@ _CLUSTER_BYTES = 6 << 30
 def _cluster_folder() -> Iterator[Path]:
     # In memory where there is plenty (a container has 64 MB of it): databases come and go by the thousand. Not pytest's
     # own temporary folder: as root the server runs as another user, who cannot pass there.
-    memory = Path("/dev/shm")  # noqa: S108 - made by mkdtemp below
+    memory = Path("/dev/shm")
     is_roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _CLUSTER_BYTES
     folder = Path(tempfile.mkdtemp(prefix="govbr-tests-pg-", dir=memory if is_roomy else "/var/tmp"))
     folder.chmod(0o711)
