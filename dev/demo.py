@@ -3,8 +3,8 @@
 A made-up corpus with planted faults lies as a dataset on a stand-in of the Hub, and is migrated from there into an
 embedded PostgreSQL by the real DAG in a real Airflow; every row is accounted for and both sides are compared. Then the
 same DAG runs again and finds nothing to do. Then the dataset follows PostgreSQL (`dev.demo_sync`). Then a day's news is
-collected from a stand-in of the sites into both, and both are compared (`dev.demo_day`). The exit status is 0 only if
-all of that held.
+collected from a stand-in of the sites into both, and both are compared (`dev.demo_day`). Then search follows
+(`dev.demo_search`). The exit status is 0 only if all of that held.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from typing import Any
 
 from dev.airflow_local import AirflowLocal
 from dev.demo_day import play_day
+from dev.demo_search import play_search
 from dev.demo_sync import play_sync
 from dev.embedded_postgres import EmbeddedPostgres
 from dev.local_hub import DATASET, local_hub
+from dev.local_search import local_search
 from dev.local_web import local_web
 from dev.sample_data import write_corpus
 from dev.state import REPOSITORY, LocalStackError, state_path
@@ -135,8 +137,8 @@ def _play(stack: ExitStack) -> bool:
     _say(f"an empty database: {_DATABASE}")
 
     _say("starting Airflow (half a minute, more on a busy machine) …")
-    web = stack.enter_context(local_web())
-    environment = {**corpus_environment(corpus, database_url), **hub, **web}
+    web, search = stack.enter_context(local_web()), stack.enter_context(local_search())
+    environment = {**corpus_environment(corpus, database_url), **hub, **web, **search}
     airflow = stack.enter_context(AirflowLocal(folder / "airflow", fresh=True, environment=environment))
     first = _migrate(airflow)
     if first is None:
@@ -146,7 +148,8 @@ def _play(stack: ExitStack) -> bool:
     second = _migrate(airflow)
     if second is None or not (_changed_nothing(second) and found and first.equal and first.adds_up):
         return False
-    return play_sync(airflow, environment, _say) and play_day(airflow, _say)
+    # The acts in the order in which each finds what it needs; one that fails ends the play.
+    return play_sync(airflow, environment, _say) and play_day(airflow, _say) and play_search(airflow, environment, _say)
 
 
 def corpus_environment(corpus: Path, database_url: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from dev.airflow_local import AirflowLocal
 from dev.demo import DAG_ID, corpus_environment, ended_by_signals
 from dev.embedded_postgres import EmbeddedPostgres
 from dev.local_hub import local_hub
+from dev.local_search import local_search
 from dev.local_web import local_web
 from dev.sample_data import write_corpus
 from dev.state import LocalStackError, state_path
@@ -57,8 +58,8 @@ def _start(stack: ExitStack) -> AirflowLocal:
     if not database_url:
         database_url = stack.enter_context(EmbeddedPostgres(bound=True)).create_database(_DATABASE)
         hub = stack.enter_context(local_hub(folder / "hub", corpus))
-        web = stack.enter_context(local_web())
-        environment = {**corpus_environment(corpus, database_url), **hub, **web}
+        web, search = stack.enter_context(local_web()), stack.enter_context(local_search())
+        environment = {**corpus_environment(corpus, database_url), **hub, **web, **search}
     print("starting Airflow (half a minute, more on a busy machine) …", flush=True)
     airflow = stack.enter_context(AirflowLocal(folder / "airflow", port=_UI_PORT, environment=environment))
     print(_invitation(airflow.client.base_url, environment, corpus, database_url), flush=True)

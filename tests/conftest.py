@@ -34,6 +34,9 @@ _FOREIGN = (
     "COGFY_",
     "TYPESENSE_",
     "QDRANT_",
+    "EMBEDDINGS_",
+    "CHAT_",
+    "ENRICH",
     "GOOGLE_",
     "SCRAPER_",
 )

@@ -7,13 +7,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+from govbr.connection_fields import endpoint_of, extra_of, read_connection, text_of
+from govbr.service_connections import with_cogfy, with_embeddings, with_qdrant, with_typesense
+
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from data_platform.settings import Settings
 
 __all__ = [
     "COGFY_CONNECTION",
+    "EMBEDDINGS_CONNECTION",
     "HUGGINGFACE_CONNECTION",
     "POSTGRES_CONNECTION",
+    "QDRANT_CONNECTION",
+    "TYPESENSE_CONNECTION",
     "HubAccess",
     "environment_settings",
     "hub_access",
@@ -27,6 +35,12 @@ __all__ = [
 POSTGRES_CONNECTION = "govbrnews_postgres"
 HUGGINGFACE_CONNECTION = "huggingface_default"
 COGFY_CONNECTION = "cogfy_default"
+TYPESENSE_CONNECTION = "typesense_default"
+QDRANT_CONNECTION = "qdrant_default"
+EMBEDDINGS_CONNECTION = "embeddings_api"
+
+#: What the settings of a service begin with in the environment; of one that a task does not ask they are not read.
+_SERVICES = {"typesense": "TYPESENSE_", "qdrant": "QDRANT_", "embeddings": "EMBEDDINGS_"}
 
 #: What Airflow's own PostgresHook reads from the extra field; libpq would not know these.
 _NOT_FOR_LIBPQ = {
@@ -66,23 +80,37 @@ def postgres_connection_id(given: str | None = None) -> str:
     return given or os.environ.get("GOVBRNEWS_POSTGRES_CONN_ID", "").strip() or POSTGRES_CONNECTION
 
 
-def environment_settings(*, with_postgres: bool = True, **replaced: Any) -> Settings:  # noqa: ANN401 - fields of Settings
+def environment_settings(
+    *,
+    with_postgres: bool = True,
+    services: Collection[str] = (),
+    **replaced: Any,  # noqa: ANN401 - fields of Settings
+) -> Settings:
     """Return the environment's settings, some of them replaced.
 
     Args:
         with_postgres: False leaves the address of PostgreSQL out: what does without it must not fail because that
             cannot be read.
+        services: those of typesense, qdrant and embeddings that are asked; the others are left out likewise.
         replaced: fields that have another value here.
     """
     from data_platform.settings import Settings
 
-    names = () if with_postgres else ("DATABASE_URL", "GOVBRNEWS_DB_")
-    seen = {name: value for name, value in os.environ.items() if not name.startswith(names)}
+    unread = [] if with_postgres else ["DATABASE_URL", "GOVBRNEWS_DB_"]
+    unread += [prefix for service, prefix in _SERVICES.items() if service not in services]
+    seen = {name: value for name, value in os.environ.items() if not name.startswith(tuple(unread))}
     return replace(Settings.from_environment(seen), **replaced)
 
 
 def with_connections(
-    settings: Settings, *, postgres: str | None = None, huggingface: str | None = None, cogfy: str | None = None
+    settings: Settings,
+    *,
+    postgres: str | None = None,
+    huggingface: str | None = None,
+    cogfy: str | None = None,
+    typesense: str | None = None,
+    qdrant: str | None = None,
+    embeddings: str | None = None,
 ) -> Settings:
     """Return settings with what connections say on top, their secrets masked in logs.
 
@@ -91,6 +119,9 @@ def with_connections(
         postgres: id of the connection to PostgreSQL; None leaves the database alone.
         huggingface: id of the connection to the Hub; None leaves the Hub alone.
         cogfy: id of the connection to Cogfy; None leaves Cogfy alone.
+        typesense: likewise of that to Typesense.
+        qdrant: likewise of that to Qdrant.
+        embeddings: likewise of that to the service that embeds.
 
     Raises:
         ConfigurationError: a connection is there and cannot be read.
@@ -100,22 +131,28 @@ def with_connections(
     if huggingface is not None:
         settings = _with_hub(settings, hub_access(huggingface))
     if cogfy is not None:
-        settings = _with_cogfy(settings, cogfy)
+        settings = with_cogfy(settings, cogfy)
+    if typesense is not None:
+        settings = with_typesense(settings, typesense)
+    if qdrant is not None:
+        settings = with_qdrant(settings, qdrant)
+    if embeddings is not None:
+        settings = with_embeddings(settings, embeddings)
     mask(settings)
     return settings
 
 
 def hub_access(connection_id: str) -> HubAccess:
     """Return what a connection says of the Hub; nothing if there is no such connection."""
-    connection = _connection(connection_id)
+    connection = read_connection(connection_id)
     if connection is None:
         return HubAccess()
-    extra = _extra(connection)
+    extra = extra_of(connection)
     return HubAccess(
-        token=_text(connection.password),
-        endpoint=_endpoint(connection),
-        dataset=_text(extra.get("dataset")),
-        reduced_dataset=_text(extra.get("reduced_dataset")),
+        token=text_of(connection.password),
+        endpoint=endpoint_of(connection),
+        dataset=text_of(extra.get("dataset")),
+        reduced_dataset=text_of(extra.get("reduced_dataset")),
     )
 
 
@@ -130,6 +167,7 @@ def mask(settings: Settings) -> None:
 def secrets_of(settings: Settings) -> list[str]:
     """Return the secrets of settings, percent-encoded forms included, the longest first."""
     found = {settings.hf_token, settings.cogfy_api_key, settings.chat_api_key}
+    found |= {settings.typesense_api_key, settings.qdrant_api_key, settings.embeddings_api_key}
     if settings.database_url:
         split = urlsplit(settings.database_url)
         written = split.netloc.rpartition("@")[0].partition(":")[2]
@@ -153,83 +191,31 @@ def _with_hub(settings: Settings, access: HubAccess) -> Settings:
     )
 
 
-def _with_cogfy(settings: Settings, connection_id: str) -> Settings:
-    connection = _connection(connection_id)
-    if connection is None:
-        return settings
-    extra = _extra(connection)
-    name, its_id = _text(extra.get("collection")), _text(extra.get("collection_id"))
-    if not name and not its_id:
-        name, its_id = settings.cogfy_collection_name, settings.cogfy_collection_id
-    return replace(
-        settings,
-        cogfy_api_key=_text(connection.password) or settings.cogfy_api_key,
-        cogfy_server_url=_endpoint(connection) or settings.cogfy_server_url,
-        # One that is named here stands for itself: an id of the environment would win over its name.
-        cogfy_collection_name=name,
-        cogfy_collection_id=its_id,
-    )
-
-
 def _database_url(connection_id: str) -> str:
     """Return the address that a connection stands for, "" if there is no such connection."""
     from data_platform.errors import ConfigurationError
     from data_platform.settings import Settings
 
-    connection = _connection(connection_id)
+    connection = read_connection(connection_id)
     if connection is None:
         return ""
-    if _text(connection.conn_type) not in {"", "postgres", "postgresql"}:
+    if text_of(connection.conn_type) not in {"", "postgres", "postgresql"}:
         raise ConfigurationError(
             f"connection {connection_id!r} is of type {connection.conn_type!r}", hint="make it one of type postgres"
         )
-    extra = {name: _text(value) for name, value in _extra(connection).items() if name not in _NOT_FOR_LIBPQ}
-    host = _text(connection.host) or extra.pop("host", "")
+    extra = {name: text_of(value) for name, value in extra_of(connection).items() if name not in _NOT_FOR_LIBPQ}
+    host = text_of(connection.host) or extra.pop("host", "")
     if not host:
         raise ConfigurationError(f"connection {connection_id!r} has no host", hint="fill in its host")
     # The same words as in the environment make the same address, quoting, sockets and IPv6 included.
     url = Settings.from_environment(
         {
             "GOVBRNEWS_DB_HOST": host,
-            "GOVBRNEWS_DB_PORT": _text(connection.port),
-            "GOVBRNEWS_DB_NAME": _text(connection.schema),
-            "GOVBRNEWS_DB_USER": _text(connection.login),
-            "GOVBRNEWS_DB_PASSWORD": _text(connection.password),
+            "GOVBRNEWS_DB_PORT": text_of(connection.port),
+            "GOVBRNEWS_DB_NAME": text_of(connection.schema),
+            "GOVBRNEWS_DB_USER": text_of(connection.login),
+            "GOVBRNEWS_DB_PASSWORD": text_of(connection.password),
         }
     ).database_url
     options = urlencode({name: value for name, value in extra.items() if value}, quote_via=quote)
     return f"{url}{'&' if '?' in url else '?'}{options}" if options else url
-
-
-def _connection(connection_id: str) -> Any:  # noqa: ANN401 - Airflow's Connection, whose import is slow
-    from airflow.sdk import Connection
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
-    try:
-        return Connection.get(connection_id)
-    except AirflowNotFoundException:
-        return None
-
-
-def _extra(connection: Any) -> dict[str, Any]:  # noqa: ANN401 - see above
-    from data_platform.errors import ConfigurationError
-
-    extra = connection.extra_dejson
-    if connection.extra and not isinstance(extra, dict):
-        raise ConfigurationError(
-            f"the extra field of connection {connection.conn_id!r} is no JSON object", hint='write {"name": "value"}'
-        )
-    return dict(extra or {})
-
-
-def _endpoint(connection: Any) -> str:  # noqa: ANN401 - see above
-    """Return the address of a service; a connection written as a URI has its scheme apart."""
-    host = _text(connection.host).rstrip("/")
-    if host and "://" not in host:
-        scheme = _text(connection.schema) if _text(connection.schema) in {"http", "https"} else "https"
-        host = f"{scheme}://{host}" + (f":{connection.port}" if connection.port else "")
-    return host
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value).strip()

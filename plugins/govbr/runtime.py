@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 
 from govbr.connections import (
     COGFY_CONNECTION,
+    EMBEDDINGS_CONNECTION,
     HUGGINGFACE_CONNECTION,
+    QDRANT_CONNECTION,
+    TYPESENSE_CONNECTION,
     environment_settings,
     postgres_connection_id,
     with_connections,
@@ -21,9 +24,22 @@ if TYPE_CHECKING:
     from data_platform.managers.storage_mode import StorageMode
     from data_platform.settings import Settings
 
-__all__ = ["airflow_errors", "mode_settings", "reports_uri", "staging_uri", "state_uri", "task_settings"]
+__all__ = [
+    "airflow_errors",
+    "mode_settings",
+    "reader_settings",
+    "reports_uri",
+    "staging_uri",
+    "state_uri",
+    "task_settings",
+]
 
 _LOG = logging.getLogger(__name__)
+#: What each search index is asked through.
+_OF_READERS = {
+    "typesense": {"typesense": TYPESENSE_CONNECTION},
+    "qdrant": {"qdrant": QDRANT_CONNECTION, "embeddings": EMBEDDINGS_CONNECTION},
+}
 
 
 def task_settings(*, statement_timeout_s: int = 0) -> Settings:
@@ -62,6 +78,35 @@ def mode_settings(mode: StorageMode, *, statement_timeout_s: int = 0) -> Setting
         postgres=postgres_connection_id() if uses_postgres else None,
         huggingface=HUGGINGFACE_CONNECTION if uses_hub else None,
         cogfy=COGFY_CONNECTION,
+    )
+
+
+def reader_settings(
+    reader: str, *, with_postgres: bool = True, with_hub: bool = False, statement_timeout_s: int = 0
+) -> Settings:
+    """Return the settings of a task that keeps a search index.
+
+    Of another index, and of a store that it does not ask, neither connection nor address is read, so neither can be in
+    the way: an index filled from the dataset needs no PostgreSQL (DESIGN §2.14).
+
+    Args:
+        reader: `typesense` or `qdrant`.
+        with_postgres: whether PostgreSQL is asked.
+        with_hub: whether the dataset is.
+        statement_timeout_s: bound on one SQL statement in seconds, see `task_settings`.
+    """
+    services = _OF_READERS[reader]
+    settings = environment_settings(
+        with_postgres=with_postgres,
+        services=services,
+        statement_timeout_s=statement_timeout_s,
+        state_uri=state_uri(),
+    )
+    return with_connections(
+        settings,
+        postgres=postgres_connection_id() if with_postgres else None,
+        huggingface=HUGGINGFACE_CONNECTION if with_hub else None,
+        **services,
     )
 
 

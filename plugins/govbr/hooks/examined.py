@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from govbr.connections import secrets_of
 
 if TYPE_CHECKING:
+    from data_platform.managers.search_index import Index
     from data_platform.settings import Settings
 
-__all__ = ["Examined", "examine", "without_secrets"]
+__all__ = ["Examined", "collection_in_words", "examine", "without_secrets"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,6 +47,18 @@ def examine(read_settings: Callable[[], Settings], look: Callable[[Settings], Ex
     except Exception as error:  # noqa: BLE001 - a connection test tells, it never raises
         _LOG.debug("the connection test ended with %s", type(error).__name__)
         return Examined(ok=False, message=without_secrets(_words(error), settings))
+
+
+def collection_in_words(index: Index) -> str:
+    """Say which collection searches see through an alias, what is in it, and how it is not what it should be."""
+    live = index.live()
+    if live is None:
+        return f"searches for {index.alias} see no collection yet"
+    card, drift = index.card(live), list(index.drift(live))
+    shown = f"{live} (a collection, not an alias yet)" if live == index.alias else f"alias {index.alias} -> {live}"
+    source = f", from {card.source}" if card else ""
+    told = f"{shown}, {index.count(live):,} documents{source}"
+    return f"{told}; NOT AS IT SHOULD BE: {'; '.join(drift)}" if drift else told
 
 
 def without_secrets(text: str, settings: Settings | None) -> str:
