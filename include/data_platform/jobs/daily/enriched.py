@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any, Self
 from uuid import uuid4
 
+from data_platform.jobs.daily.known_articles import KnownArticles
 from data_platform.jobs.daily.plan import DayPlan
 from data_platform.jobs.enrichment.cells import Cells
 from data_platform.jobs.enrichment.choose import choose_enricher
@@ -36,6 +37,7 @@ def enriching(
     *,
     database_url: str = "",
     dataset: MakeStore | None = None,
+    asks: bool = True,
 ) -> Iterator[tuple[EnrichmentJob, Window]]:
     """Give the job that enriches a day, and the days of publication that it looks at.
 
@@ -45,16 +47,18 @@ def enriching(
         ledger: the run ledger.
         database_url: where it is recorded who wrote what besides; "" if PostgreSQL is not written.
         dataset: makes the HuggingFace side; None means `DatasetManager` of these settings.
+        asks: whether an enricher is needed; what it said long ago is written without one.
     """
     codes = ThemeCodes(ThemeTree(load_themes(settings.themes_source)))
-    enricher = None if plan.options.skip_enrichment else choose_enricher(settings, codes)
+    enricher = choose_enricher(settings, codes) if asks and not plan.options.skip_enrichment else None
     provenance = Provenance(ledger, database_url=database_url, run_date=plan.run_date)
     window = Window(first=plan.first, last=max(plan.last, plan.first), late_days=plan.options.late_days)
     try:
         with StorageAdapter(
             plan.mode, settings=settings, ledger=ledger, run_date=plan.run_date, dataset=dataset
         ) as adapter:
-            yield EnrichmentJob(enricher, adapter, codes, provenance=provenance), window
+            # A theme that only one store has, since the other missed the article, is not made anew: it would differ.
+            yield EnrichmentJob(enricher, KnownArticles(adapter), codes, provenance=provenance), window
     finally:
         if enricher is not None:
             enricher.close()
@@ -112,6 +116,7 @@ class Enriched:
                 "enrichment": vars(each.enrichment) | {"notes": list(each.enrichment.notes)},
                 "parts": sorted(each.parts),
                 "columns": dict(each.columns),
+                "before": dict(each.before),
             }
             for each in self.cells
         ]
@@ -130,6 +135,7 @@ class Enriched:
                 enrichment=Enrichment(**{**each["enrichment"], "notes": tuple(each["enrichment"]["notes"])}),
                 parts=frozenset(each["parts"]),
                 columns=each["columns"],
+                before=each.get("before", {}),
             )
             for each in told
         ]

@@ -7,6 +7,8 @@ the batch, so the same rows in another order, or again after they were stored, g
 * several rows of one article: the one with a text, then the latest `extracted_at`, stands for all;
 * several new articles that one id would fall to (one agency, one instant, one title, other addresses): the one with the
   smallest address, by its bytes, gets it; each other one the id that its address salts;
+* a row without what an id is made of gets one all the same, and no `extracted_at`: the stores keep it as a reject, and
+  by that it would be another one every day;
 * a new article whose id the store has at another address: salted as well. It may be an article that moved; taking it
   for that could write one article over another, and this cannot.
 """
@@ -16,22 +18,20 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
-import pyarrow as pa
-
-from data_platform.errors import IntegrityError, TransientError
-from data_platform.managers.storage_adapter import ResolvesIds, StorageAdapter
-from data_platform.managers.storage_mode import ReadSource
+from data_platform.errors import IntegrityError
+from data_platform.jobs.daily.known_articles import FindsArticles, KnownArticles
+from data_platform.managers.storage_adapter import StorageAdapter
 from data_platform.models.admission import clean
 from data_platform.models.columns import COLUMN_NAMES, REQUIRED_COLUMNS
 from data_platform.models.identity import new_id, salted_id
 from data_platform.models.urls import canonical_urls
 from data_platform.sources.given import batch_of_columns
 
-__all__ = ["FindsArticles", "Identified", "IdentityAccount", "identify", "identify_in", "unmixed"]
+__all__ = ["Identified", "IdentityAccount", "identify", "identify_in", "unmixed"]
 
 _LOG = logging.getLogger(__name__)
 _MADE_OF = tuple(name for name in REQUIRED_COLUMNS if name != "unique_id")
@@ -40,13 +40,6 @@ _LATEST = datetime.max.replace(tzinfo=UTC)
 _PROVISIONAL = "looked up: "
 #: Only there because a row without them is no row; nothing is looked up by them.
 _ANY_TIME, _ANY_TITLE = datetime(2000, 1, 1, tzinfo=UTC), "-"
-
-
-class FindsArticles(ResolvesIds, Protocol):
-    """What is asked of a store: articles by their address, and rows by their id."""
-
-    def get_by_unique_ids(self, unique_ids: Sequence[str]) -> pa.Table:
-        """Return the rows with these ids that there are, in the types of `NORMAL_SCHEMA`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,35 +141,27 @@ class _Batch:
 
 
 def identify_in(adapter: StorageAdapter, rows: Mapping[str, Sequence[Any]]) -> Identified:
-    """Identify rows by the store that is read; where two are written, by the other if that one does not answer.
+    """Identify rows by the store that is read and, where two are written, by the other what that one has not.
+
+    An article that only one of them has, since the other missed it, keeps the id that it has there: made anew, of a
+    title that was edited since, its id would be another one, and the stores would never agree again (DESIGN §2.8).
 
     Raises:
         ValueError, IntegrityError: see `identify`.
-        TransientError: no store answers.
+        DataPlatformError: no store says what it has; the error of the one that is read.
     """
-    sides = [adapter.mode.read_from, *(side for side in adapter.mode.sides if side is not adapter.mode.read_from)]
-    failed: list[tuple[ReadSource, TransientError]] = []
-    for side in sides:
-        try:
-            found = identify(rows, adapter.store(side), told_as=f"by {side}")  # type: ignore[arg-type]
-        except TransientError as error:
-            _LOG.warning("%s does not say which articles it has: %s", side, error)
-            failed.append((side, error))
-            continue
-        for silent, _ in failed:
-            _LOG.warning("identities are told by %s, since %s does not answer", side, silent)
-        return found
-    raise failed[0][1]
+    stores = KnownArticles(adapter)
+    found = identify(rows, stores)
+    return replace(found, identity=stores.identity)
 
 
-def identify(rows: Mapping[str, Sequence[Any]], store: FindsArticles, *, told_as: str = "") -> Identified:
+def identify(rows: Mapping[str, Sequence[Any]], store: FindsArticles) -> Identified:
     """Give every article of a batch its id, and every article once.
 
     Args:
         rows: column of the dataset -> one value a row, as scrapers give them: agency, published_at and title are
             needed, url is wanted, unique_id must not be there.
         store: the one that is read.
-        told_as: what the outcome calls it.
 
     Raises:
         ValueError: a column is unknown, missing or of another length; names it.
@@ -204,6 +189,10 @@ def identify(rows: Mapping[str, Sequence[Any]], store: FindsArticles, *, told_as
     order = [article.row for article in articles]
     names = rows.keys() | {*_MADE_OF}  # a day without news has the columns that a write asks for, too
     given = {name: [rows[name][row] for row in order] for name in COLUMN_NAMES if name in names}
+    if "extracted_at" in given:
+        # A row that the stores reject is kept whole there: read again tomorrow, it must be the same reject.
+        times = zip(articles, given["extracted_at"], strict=True)
+        given["extracted_at"] = [at if article.is_complete else None for article, at in times]
     made = [article.unique_id for article in articles]
     if len(set(made)) != len(made):
         raise IntegrityError("identity: two articles got one id", hint="nothing was staged; this is a fault of ours")
@@ -213,7 +202,6 @@ def identify(rows: Mapping[str, Sequence[Any]], store: FindsArticles, *, told_as
         account=account,
         new_ids=[article.unique_id for article in addressed if not article.is_known],
         salted_ids=[article.unique_id for article in addressed if article.is_salted],
-        identity=told_as,
     )
 
 

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from data_platform.errors import ConfigurationError, IntegrityError
+from data_platform.errors import ConfigurationError, DataPlatformError, IntegrityError
 from data_platform.jobs.daily.day_record import DAY, DayRecord
 from data_platform.jobs.daily.enriched import Enriched, EnrichmentState, enriching
 from data_platform.jobs.daily.identify import identify_in
+from data_platform.jobs.daily.known_articles import KnownArticles
 from data_platform.jobs.daily.plan import DayPlan
-from data_platform.jobs.daily.site_health import site_alerts
-from data_platform.jobs.daily.visits import Visit, record_visits, site_history
+from data_platform.jobs.daily.visits import Visit, not_visited, record_visits, told_alerts
 from data_platform.jobs.enrichment.choose import require_publishable
 from data_platform.managers.ledger.entry import LedgerEntry, SideRecord, Status, new_entry_id
 from data_platform.managers.ledger.run_ledger import RunLedger
@@ -27,10 +27,12 @@ from data_platform.managers.loopback import stores_outside
 from data_platform.managers.staging import StagedFile, Staging
 from data_platform.managers.storage_adapter import MakeStore, StorageAdapter
 from data_platform.managers.storage_mode import ReadSource, StorageBackend, StorageMode
+from data_platform.models.columns import THEME_COLUMNS
 from data_platform.models.days import utc_now
 from data_platform.settings import Settings
 
 if TYPE_CHECKING:
+    from data_platform.jobs.enrichment.cells import Cells
     from data_platform.jobs.enrichment.job import EnrichmentJob
     from data_platform.jobs.enrichment.records import Window
 
@@ -79,6 +81,7 @@ class DailyPipeline:
         from data_platform.jobs.scraper.catalogue import choose_sites, load_sites
         from data_platform.jobs.scraper.rows import ROW_COLUMNS
         from data_platform.jobs.scraper.run import ScrapeOptions, scrape_sites
+        from data_platform.jobs.scraper.site import SiteLimits
 
         plan = self.plan
         outside = stores_outside(self.settings, plan.mode.sides) if self.settings.scraper_base_url else []
@@ -97,7 +100,7 @@ class DailyPipeline:
                     columns[name].append(row[name])
             visits.append(Visit.of(outcome, plan.run_date))
 
-        options = ScrapeOptions(processes=processes)
+        options = ScrapeOptions(processes=processes, site=SiteLimits(seconds=plan.site_seconds))
         scrape_sites(sites, plan.window, self.settings, options=options, sink=take)
         staged = self.staging.write("scraped", plan.run_date, columns)
         for visit in sorted(visits, key=lambda visit: visit.site):
@@ -126,10 +129,12 @@ class DailyPipeline:
             identified = identify_in(adapter, rows)
         staged = self.staging.write("identified", plan.run_date, identified.columns, made_from=files)
         visits = [Visit.from_dict(values) for group in groups for values in group["visits"]]
-        lost = self._not_visited(groups)
+        lost = not_visited(plan, [group["group"] for group in groups], visits, sites_source=self.settings.sites_source)
         visits = sorted([*visits, *lost], key=lambda visit: visit.site)
-        record_visits(visits, self.ledger, plan, database_url=self._database_url)
-        alerts = site_alerts(site_history(self.ledger, plan.run_date), today=plan.run_date)
+        not_copied = record_visits(visits, self.ledger, plan, database_url=self._database_url)
+        alerts = told_alerts(self.ledger, plan.run_date)
+        if not_copied:
+            alerts.append(f"scrape_runs does not say what was found at the sites: {not_copied}")
         for alert in alerts:
             _LOG.error("%s", alert)
         return {
@@ -143,7 +148,7 @@ class DailyPipeline:
                 "articles": sum(visit.articles for visit in visits),
                 "articles_failed": sum(visit.articles_failed for visit in visits),
             },
-            "alerts": [str(alert) for alert in alerts],
+            "alerts": alerts,
         }
 
     # ----------------------------------------------------------------------------------------- enriching
@@ -202,13 +207,24 @@ class DailyPipeline:
         return told | {"enrichment": outcome.account.to_dict()}
 
     def unenriched(self, gathered: Mapping[str, Any], *, problem: str = "") -> dict[str, Any]:
-        """Stage the identified rows as they are: a later day enriches them.
+        """Stage the identified rows with what a store has of themes and summaries: a later day enriches the others.
 
         Args:
             gathered: of `gather`.
             problem: why they are not enriched; "" if nobody wanted it.
         """
         staged = StagedFile.from_dict(gathered["staged"])
+        if len(self.plan.mode.sides) > 1:
+            rows = self.staging.read(staged).columns()
+            nothing = {name: [None] * staged.rows for name in (*THEME_COLUMNS, "summary")}
+            try:
+                made = {**rows, **self._with_known(rows["unique_id"], nothing, {})}
+            except DataPlatformError:
+                _LOG.warning(
+                    "no store says which themes it has, so articles that are new to one get none", exc_info=True
+                )
+            else:
+                staged = self.staging.write("day", self.plan.run_date, made, made_from=[staged])
         told = Enriched(staged=staged, late=[], cells=[]).kept(self.staging, self.plan.run_date)
         return told | ({"problem": problem} if problem else {})
 
@@ -220,21 +236,29 @@ class DailyPipeline:
         Raises:
             DataPlatformError: the store's own error, after it was recorded in the ledger.
         """
-        import pandas as pd
-
         day = Enriched.read(self.staging, enriched)
         why = f"one side of {self.plan.mode.backend}"
         mode = StorageMode(backend=StorageBackend(side.value), read_from=side, backend_source=why, read_source=why)
         counts: dict[str, dict[str, int]] = {}
-        with self._writing(day, side):
-            with self._adapter(mode, staged=day.staged) as adapter:
-                rows = self.staging.read(day.staged).columns()
+        failed: list[DataPlatformError] = []
+        with self._adapter(mode, staged=day.staged) as adapter, self._writing(day, side, adapter) as cells:
+            rows = self.staging.read(day.staged).columns()
+            try:
                 counts["insert"] = adapter.insert_rows(rows, allow_update=True).counts
+            except DataPlatformError as error:
+                failed.append(error)
             for file in day.late:
-                with self._adapter(mode, staged=file) as adapter:
-                    frame = pd.DataFrame(self.staging.read(file).columns(), dtype=object)
-                    done = adapter.update_rows(frame).counts
-                counts["update"] = _summed(counts.get("update", {}), done)
+                # Attempted whatever became of the rows: only so is it in the ledger that this store lacks them.
+                with self._adapter(mode, staged=file) as late:
+                    for frame in self._frames(file, cells):
+                        try:
+                            done = late.update_rows(frame).counts
+                        except DataPlatformError as error:
+                            failed.append(error)
+                        else:
+                            counts["update"] = _summed(counts.get("update", {}), done)
+            if failed:
+                raise failed[0]
         _LOG.info("%s: %s", side, counts)
         return {"side": side.value, "staged_file": day.staged.uri, "counts": counts}
 
@@ -287,17 +311,38 @@ class DailyPipeline:
     def _identified(self, gathered: Mapping[str, Any]) -> dict[str, list[Any]]:
         return self.staging.read(StagedFile.from_dict(gathered["staged"])).columns()
 
-    def _enriching(self) -> AbstractContextManager[tuple[EnrichmentJob, Window]]:
-        return enriching(self.plan, self.settings, self.ledger, database_url=self._database_url, dataset=self._dataset)
+    def _enriching(self, *, asks: bool = True) -> AbstractContextManager[tuple[EnrichmentJob, Window]]:
+        url, dataset = self._database_url, self._dataset
+        return enriching(self.plan, self.settings, self.ledger, database_url=url, dataset=dataset, asks=asks)
 
     @contextmanager
-    def _writing(self, day: Enriched, side: ReadSource) -> Iterator[None]:
-        """Have it recorded who says what is written; without such cells no enricher is needed, nor asked for."""
+    def _writing(self, day: Enriched, side: ReadSource, adapter: StorageAdapter) -> Iterator[Mapping[str, Cells]]:
+        """Give what enrichers said and is still to be written, by id; have it recorded who said it.
+
+        The write may come long after it was staged: what was written since stays (DESIGN §2.3).
+        """
         if not day.cells:
-            yield
+            yield {}
             return
-        with self._enriching() as (job, _), job.writing(day.cells, self.settings, [side]):
-            yield
+        try:
+            rows = adapter.get_by_unique_ids([cells.enrichment.unique_id for cells in day.cells]).to_pylist()
+        except DataPlatformError:
+            # The write below meets the same, and it is that which is recorded.
+            _LOG.warning("%s does not say what it has of the enriched rows", side, exc_info=True)
+            rows = []
+        with self._enriching(asks=False) as (job, window):
+            cells = job.still_to_write(day.cells, rows, window)
+            with job.writing([each for each in cells if each.parts], self.settings, [side]):
+                yield {each.enrichment.unique_id: each for each in cells}
+
+    def _frames(self, file: StagedFile, cells: Mapping[str, Cells]) -> list[Any]:
+        """Return what is to be written of a file of late themes and summaries: frames, one at least."""
+        import pandas as pd
+
+        from data_platform.jobs.enrichment.cells import update_frames
+
+        frame = pd.DataFrame(self.staging.read(file).columns(), dtype=object)
+        return update_frames(cells[uid] for uid in frame["unique_id"]) or [frame.head(0)]
 
     def _with_known(
         self,
@@ -305,29 +350,18 @@ class DailyPipeline:
         cells: Mapping[str, Sequence[Any]],
         late: Mapping[str, Mapping[str, Any]],
     ) -> dict[str, list[Any]]:
-        """Return the cells of enrichment, those included that the store that is read has, or gets now.
+        """Return the cells of enrichment, those included that a store has, or gets now.
 
         A store that has an article keeps its own; but the other one may have missed it, and would get it bare.
         """
         with self._adapter() as adapter:
-            known = {row["unique_id"]: row for row in adapter.get_by_unique_ids(unique_ids).to_pylist()}
+            known = {row["unique_id"]: row for row in KnownArticles(adapter).get_by_unique_ids(unique_ids).to_pylist()}
         filled = {name: list(values) for name, values in cells.items()}
         for place, uid in enumerate(unique_ids):
             if uid in known:
                 for name, values in filled.items():
                     values[place] = late.get(uid, {}).get(name, known[uid][name])
         return filled
-
-    def _not_visited(self, groups: Sequence[Mapping[str, Any]]) -> list[Visit]:
-        """Return the outcome of each site whose group did not come back."""
-        from data_platform.jobs.scraper.catalogue import choose_sites, load_sites
-
-        back = {group["group"] for group in groups}
-        keys = [key for number, its in enumerate(self.plan.groups) if number not in back for key in its]
-        lost = choose_sites(load_sites(self.settings.sites_source), keys) if keys else ()
-        if lost:
-            _LOG.error("%d sites were not visited, since their groups failed: %s", len(lost), ", ".join(keys))
-        return [Visit.not_visited(site, utc_now()) for site in lost]
 
 
 def _together(parts: Sequence[Mapping[str, Sequence[Any]]]) -> dict[str, list[Any]]:

@@ -9,11 +9,13 @@ from typing import Any, Self
 
 from data_platform.errors import ConfigurationError
 from data_platform.managers.storage_mode import StorageMode
-from data_platform.models.days import Days
+from data_platform.models.days import Days, day_of, utc_now
 
 __all__ = ["DayOptions", "DayPlan", "plan_day"]
 
 _SUNDAY = 6
+#: What one site may take, in seconds: at least, for each day of the window, and at most.
+_SITE_S, _SITE_S_A_DAY, _MOST_SITE_S = 600.0, 50.0, 1500.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,15 @@ class DayPlan:
         """How many sites are collected."""
         return sum(map(len, self.groups))
 
+    @property
+    def site_seconds(self) -> float:
+        """How long one site may take: a wide window has many more articles, all at the same pace.
+
+        Sixteen sites of twenty are read at once, so a group takes twice that at most, and ends before its task's hour.
+        """
+        days = (self.last - self.first).days + 1
+        return min(_MOST_SITE_S, max(_SITE_S, _SITE_S_A_DAY * days))
+
     def to_dict(self) -> dict[str, Any]:
         """Return this as JSON values."""
         return {
@@ -119,11 +130,16 @@ def plan_day(run_date: date, mode: StorageMode, options: DayOptions, *, sites_so
         sites_source: path or URL of site_urls.yaml; "" for the shipped one.
 
     Raises:
-        ConfigurationError: a day is none, the days are in the wrong order, or there is no such site.
+        ConfigurationError: a day is none or the run date lies ahead, the days are in the wrong order, or there is no
+            such site.
         SourceError, SourceUnavailableError: the list of sites cannot be used.
     """
     from data_platform.jobs.scraper.catalogue import choose_sites, load_sites
 
+    if run_date > (today := day_of(utc_now())):
+        raise ConfigurationError(
+            f"the run date {run_date} lies ahead: today is {today} in São Paulo", hint="give a day up to today"
+        )
     back = options.wide_days if run_date.weekday() == _SUNDAY else options.overlap_days
     last = _day(options.last, "last") or run_date
     first = _day(options.first, "first") or min(last, run_date - timedelta(days=back))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from typing import Any
 
-from data_platform.errors import DataPlatformError
+from data_platform.errors import DataPlatformError, IntegrityError
 from data_platform.jobs.daily.day_record import DayRecord
 from data_platform.jobs.daily.pipeline import DailyPipeline
 from data_platform.jobs.progress import LogProgress, Progress
@@ -21,7 +22,7 @@ _POLL_S = 30.0
 def run_day(pipeline: DailyPipeline, *, progress: Progress | None = None, poll_s: float = _POLL_S) -> dict[str, Any]:
     """Collect, identify, enrich, write and record a day.
 
-    Both sides are attempted, and the end is recorded, whatever happened before it.
+    Both sides are attempted, and the end is recorded, whatever happened before it; also that nothing could be written.
 
     Args:
         pipeline: of the day.
@@ -38,14 +39,20 @@ def run_day(pipeline: DailyPipeline, *, progress: Progress | None = None, poll_s
     bars = progress or LogProgress()
     plan, started = pipeline.plan, utc_now()
     bars.stage("collect", len(plan.groups))
-    groups = []
-    for number in range(len(plan.groups)):
-        groups.append(pipeline.scrape(number))
-        bars.advance(1)
-    bars.stage("identify", 0)
-    gathered = pipeline.gather(groups)
-    bars.stage("enrich", 0)
-    enriched = _enriched(pipeline, gathered, poll_s)
+    try:
+        groups = []
+        for number in range(len(plan.groups)):
+            groups.append(pipeline.scrape(number))
+            bars.advance(1)
+        bars.stage("identify", 0)
+        gathered = pipeline.gather(groups)
+        bars.stage("enrich", 0)
+        enriched = _enriched(pipeline, gathered, poll_s)
+    except Exception as error:
+        why = dict.fromkeys((side.value for side in plan.mode.sides), f"nothing was staged: {error}")
+        with suppress(IntegrityError):  # that no side was written; the record says it, and the cause is raised
+            pipeline.record(DayRecord(started_at=started, errors=why))
+        raise
     written: dict[str, dict[str, Any]] = {}
     errors: dict[str, str] = {}
     for side in plan.mode.sides:

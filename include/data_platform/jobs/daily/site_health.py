@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
-__all__ = ["SiteAlert", "SiteRun", "site_alerts"]
+__all__ = ["RECENT_DAYS", "SiteAlert", "SiteRun", "site_alerts"]
 
 #: Runs that may fail in a row.
 _FAILURES = 3
+#: A rhythm is that of so many days, if it can be told from them; else of all that is known, since a site that has
+#: been silent for months must not be forgotten.
+RECENT_DAYS = 90
 #: Days with articles that a rhythm is learned from; of fewer nothing can be said.
 _LEARNED_FROM = 5
 #: A site is silent after so many times the longest gap that is usual for it, and never before a week.
@@ -107,6 +110,9 @@ def _failing(site: str, runs: Mapping[date, SiteRun], today: date, failures: int
 
 def _silent(site: str, runs: Mapping[date, SiteRun], today: date) -> SiteAlert | None:
     days = sorted({run.newest for run in runs.values() if run.newest is not None and run.newest <= today})
+    recent = [day for day in days if day >= today - timedelta(days=RECENT_DAYS)]
+    if len(recent) >= _LEARNED_FROM:
+        days = recent
     if len(days) < _LEARNED_FROM:
         return None
     gaps = sorted((later - earlier).days for earlier, later in pairwise(days))

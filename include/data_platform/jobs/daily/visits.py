@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
+from data_platform.errors import DataPlatformError, LedgerError
 from data_platform.jobs.daily.plan import DayPlan
-from data_platform.jobs.daily.site_health import SiteRun
+from data_platform.jobs.daily.site_health import RECENT_DAYS, SiteRun, site_alerts
 from data_platform.managers.ledger.entry import LedgerEntry, new_entry_id
 from data_platform.managers.ledger.run_ledger import RunLedger
 from data_platform.models.days import day_of, utc_now
@@ -17,14 +19,18 @@ from data_platform.models.sites import Site
 if TYPE_CHECKING:
     from data_platform.jobs.scraper.outcome import SiteOutcome
 
-__all__ = ["NOT_VISITED", "SCRAPE", "Visit", "record_visits", "site_history"]
+__all__ = ["NOT_VISITED", "SCRAPE", "Visit", "not_visited", "record_visits", "site_history", "told_alerts"]
 
+_LOG = logging.getLogger(__name__)
 #: The kind of ledger entry: what a run found at every site.
 SCRAPE = "scrape"
 #: Why a site was not read that nobody got to; besides the words of `ScrapeError.category`.
 NOT_VISITED = "not_visited"
-#: How far back a site's rhythm is learned.
-_HISTORY = timedelta(days=90)
+#: So far back every run is read, for a site's rhythm.
+_HISTORY = timedelta(days=RECENT_DAYS)
+#: Before that so many runs for a Sunday, which look a month back: of a site that publishes now and then, or has been
+#: silent for months, the others say nothing any more.
+_SUNDAYS = 45
 _INSERT = """
     INSERT INTO scrape_runs (agency_key, status, error_category, error_message, articles_scraped, articles_saved,
                              execution_time_seconds, fallback_triggered, scraped_at)
@@ -137,14 +143,41 @@ class Visit:
         return cls(**{**values, "newest": newest, "scraped_at": datetime.fromisoformat(values["scraped_at"])})
 
 
-def record_visits(visits: Iterable[Visit], ledger: RunLedger, plan: DayPlan, *, database_url: str = "") -> None:
+def not_visited(
+    plan: DayPlan, back: Collection[int], visits: Sequence[Visit], *, sites_source: str = ""
+) -> list[Visit]:
+    """Return the outcome of each site whose group did not come back; the same ones, if they are asked for again.
+
+    Args:
+        plan: of the run.
+        back: numbers of the groups that came back.
+        visits: of their sites.
+        sites_source: path or URL of site_urls.yaml; "" for the shipped one.
+    """
+    from data_platform.jobs.scraper.catalogue import choose_sites, load_sites
+
+    keys = [key for number, its in enumerate(plan.groups) if number not in back for key in its]
+    lost = choose_sites(load_sites(sites_source), keys) if keys else ()
+    if lost:
+        _LOG.error("%d sites were not visited, since their groups failed: %s", len(lost), ", ".join(keys))
+    at = min((visit.scraped_at for visit in visits), default=utc_now())
+    return [Visit.not_visited(site, at + timedelta(microseconds=n)) for n, site in enumerate(lost, start=1)]
+
+
+def record_visits(visits: Iterable[Visit], ledger: RunLedger, plan: DayPlan, *, database_url: str = "") -> str:
     """Write visits into the run ledger, and into scrape_runs where PostgreSQL is written; each once.
+
+    The ledger is what counts; scrape_runs is a copy for those who look at it with SQL. Without it the day goes on,
+    since the other store is to be written whatever PostgreSQL does (DESIGN §2.6).
 
     Args:
         visits: of all sites of a run.
         ledger: the run ledger.
         plan: the run's.
         database_url: where scrape_runs is; "" if PostgreSQL is not written.
+
+    Returns:
+        Why scrape_runs does not have them; "" if it has, or is not to have them.
     """
     visits = list(visits)
     now = utc_now()
@@ -164,18 +197,41 @@ def record_visits(visits: Iterable[Visit], ledger: RunLedger, plan: DayPlan, *, 
     )
     ledger.record(entry)
     if not database_url:
-        return
+        return ""
     from data_platform.managers.postgres.database import connect, translate_errors
 
-    with translate_errors(), connect(database_url, purpose="scrape runs") as connection:
-        for visit in visits:
-            connection.execute(_INSERT, _row(visit))
+    try:
+        with translate_errors(), connect(database_url, purpose="scrape runs") as connection:
+            for visit in visits:
+                connection.execute(_INSERT, _row(visit))
+    except DataPlatformError as error:
+        _LOG.warning("scrape_runs has no copy of what was found at the sites", exc_info=True)
+        return str(error)
+    return ""
+
+
+def told_alerts(ledger: RunLedger, run_date: date) -> list[str]:
+    """Say which sites need a person; a damaged record of an old run is told, and does not hold up the news.
+
+    Raises:
+        TransientError: the ledger does not answer.
+    """
+    try:
+        history = site_history(ledger, run_date)
+    except LedgerError as error:
+        return [f"which sites fail or fell silent cannot be told: {error}"]
+    return [str(alert) for alert in site_alerts(history, today=run_date)]
 
 
 def site_history(ledger: RunLedger, run_date: date) -> list[SiteRun]:
-    """Return what the runs of some months found at each site."""
+    """Return what the runs of about a year found at each site: all of the last months, before that those for Sundays.
+
+    Raises:
+        LedgerError: an entry is damaged.
+        TransientError: the ledger does not answer.
+    """
     found: list[SiteRun] = []
-    for entry in ledger.entries(SCRAPE, since=run_date - _HISTORY, until=run_date):
+    for entry in _entries(ledger, run_date):
         if entry.run_date is None:
             continue
         for site, (category, articles, newest) in entry.facts["sites"].items():
@@ -190,6 +246,15 @@ def site_history(ledger: RunLedger, run_date: date) -> list[SiteRun]:
                 )
             )
     return found
+
+
+def _entries(ledger: RunLedger, run_date: date) -> Iterator[LedgerEntry]:
+    since = run_date - _HISTORY
+    sunday = since - timedelta(days=since.isoweekday())
+    for weeks in reversed(range(_SUNDAYS)):
+        if entry := ledger.newest(SCRAPE, run_date=sunday - timedelta(weeks=weeks)):
+            yield entry
+    yield from ledger.entries(SCRAPE, since=since, until=run_date)
 
 
 def _row(visit: Visit) -> dict[str, Any]:

@@ -7,7 +7,7 @@ that is there stays as it is. So no value gives way to null or to a lesser one (
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ __all__ = ["SUMMARY", "THEME", "Cells", "Mark", "ThemeCells", "missing_parts", "
 
 #: The two things that enrichment gives.
 THEME, SUMMARY = "theme", "summary"
+_COLUMNS: Mapping[str, tuple[str, ...]] = {THEME: tuple(THEME_COLUMNS), SUMMARY: ("summary",)}
 _CODES = ("theme_1_level_1_code", "theme_1_level_2_code", "theme_1_level_3_code")
 _MOST = ("most_specific_theme_code", "most_specific_theme_label")
 
@@ -55,11 +56,21 @@ class Cells:
         enrichment: who says so.
         parts: THEME, SUMMARY or both.
         columns: column of the dataset -> value; the nine theme cells, if there is a theme, and the summary.
+        before: the same columns -> what the row had when this was made.
     """
 
     enrichment: Enrichment
     parts: frozenset[str]
     columns: Mapping[str, str | None] = field(default_factory=dict)
+    before: Mapping[str, str | None] = field(default_factory=dict)
+
+    def of(self, parts: Collection[str]) -> Cells:
+        """Return these parts of it alone."""
+        names = [name for part in parts for name in _COLUMNS[part]]
+        columns, before = (
+            {name: values[name] for name in values if name in names} for values in (self.columns, self.before)
+        )
+        return Cells(enrichment=self.enrichment, parts=frozenset(parts), columns=columns, before=before)
 
 
 def missing_parts(row: Row, mark: Mark, *, approximate: bool) -> frozenset[str]:
@@ -128,7 +139,28 @@ class ThemeCells:
         if enrichment.summary and SUMMARY in lacking:
             parts.add(SUMMARY)
             columns["summary"] = enrichment.summary
-        return Cells(enrichment=enrichment, parts=frozenset(parts), columns=columns)
+        before = {name: row.get(name) for name in columns}
+        return Cells(enrichment=enrichment, parts=frozenset(parts), columns=columns, before=before)
+
+    def still_to_write(
+        self, made: Sequence[Cells], current: Mapping[str, Row], marks: Mapping[str, Mark]
+    ) -> list[Cells]:
+        """Say what of cells that were made some time ago is to be written into the rows as they are now.
+
+        A part is, if the row has what it had then, or has it already, or if it would be made of this row again. What
+        somebody else wrote in the meantime stays: it may be better.
+
+        Args:
+            made: by `to_write`.
+            current: unique_id -> the row as the store has it that is written; one that is not there gets all.
+            marks: unique_id -> which parts are known to be approximate.
+        """
+        again = self.to_write([cells.enrichment for cells in made], current, marks)
+        return [
+            cells.of([part for part in cells.parts if part in now.parts or _untouched(cells, part, row)])
+            for cells, now in zip(made, again, strict=True)
+            for row in [current.get(cells.enrichment.unique_id, {})]
+        ]
 
 
 def _goes_deeper(enrichment: Enrichment, cells: Mapping[str, str | None], row: Row, known: Mark) -> bool:
@@ -138,6 +170,14 @@ def _goes_deeper(enrichment: Enrichment, cells: Mapping[str, str | None], row: R
     its = {name: row[name] for name in THEME_COLUMNS if name not in _MOST and row.get(name)}
     return all(cells[name] == value for name, value in its.items()) and any(
         cells[name] and name not in its for name in _CODES[1:]
+    )
+
+
+def _untouched(cells: Cells, part: str, row: Row) -> bool:
+    """Whether a part of a row is what it was when the cells were made, or what they make of it."""
+    return any(
+        values and all(row.get(name) == values.get(name) for name in _COLUMNS[part])
+        for values in (cells.before, cells.columns)
     )
 
 

@@ -211,6 +211,18 @@ class EnrichmentJob:
             failed=progress.failed,
         )
 
+    def still_to_write(self, made: Sequence[Cells], rows: Sequence[Row], window: Window) -> list[Cells]:
+        """Say what of cells that were made some time ago is to be written now; see `ThemeCells.still_to_write`.
+
+        Args:
+            made: of `finish`.
+            rows: those of them that the store has that is written, as it has them.
+            window: the days.
+        """
+        current = {row["unique_id"]: row for row in rows}
+        marks = self._marks([cells.enrichment.unique_id for cells in made], window)
+        return self._cells.still_to_write(made, current, marks)
+
     @contextmanager
     def writing(self, cells: Sequence[Cells], settings: Settings, sides: Collection[ReadSource]) -> Iterator[None]:
         """Refuse what may not be written, and record who said what is; to be open while it is written.

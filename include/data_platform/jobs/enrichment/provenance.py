@@ -2,17 +2,20 @@
 
 It is asked which values are approximate, so that a real enricher may replace them and nothing else. Approximate values
 are recorded before they are written and real ones after: whatever ends the process between the two, a value that is
-approximate is never taken for a real one. The ledger is enough by itself (DESIGN §2.14).
+approximate is never taken for a real one. The ledger is enough by itself (DESIGN §2.14): if the table does not answer,
+that is logged and holds nothing up, least of all a write to the other store.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import LiteralString
 
+from data_platform.errors import DataPlatformError
 from data_platform.jobs.enrichment.cells import SUMMARY, THEME, Cells, Mark
 from data_platform.managers.ledger.entry import IdList, LedgerEntry, new_entry_id
 from data_platform.managers.ledger.run_ledger import RunLedger
@@ -20,6 +23,7 @@ from data_platform.models.days import utc_now
 
 __all__ = ["ENRICHMENT", "Provenance"]
 
+_LOG = logging.getLogger(__name__)
 #: The kind of ledger entry: what one enricher wrote into some rows.
 ENRICHMENT = "enrichment"
 _PARTS = (THEME, SUMMARY)
@@ -75,11 +79,15 @@ class Provenance:
             since: the first day of publication among them; no record of theirs is older.
 
         Raises:
-            StoreError, StoreUnavailableError: the database does not tell.
-            LedgerError, TransientError: the ledger does not.
+            LedgerError, TransientError: the ledger does not tell.
         """
         known = dict(self._of_ledger(since))
-        for uid, part, said in self._of_table(unique_ids):
+        try:
+            of_table = list(self._of_table(unique_ids))
+        except DataPlatformError:
+            _LOG.warning("which values are approximate is told by the run ledger alone", exc_info=True)
+            of_table = []
+        for uid, part, said in of_table:
             before = known.get((uid, part))
             if before is None or said.at >= before.at:
                 known[uid, part] = said
@@ -130,7 +138,10 @@ class Provenance:
                 )
             )
         if self._database_url:
-            self._into_table(given, now)
+            try:
+                self._into_table(given, now)
+            except DataPlatformError:
+                _LOG.warning("news_enrichment does not say who enriched %d rows", len(given), exc_info=True)
 
     def _into_table(self, given: Sequence[Cells], now: datetime) -> None:
         from data_platform.managers.postgres.database import connect, translate_errors

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_platform.errors import StoreUnavailableError
+from data_platform.errors import StoreError, StoreUnavailableError
 from data_platform.jobs.daily.identify import Identified, identify, identify_in, unmixed
 from data_platform.managers.storage_adapter import StorageAdapter
 from data_platform.managers.storage_mode import ReadSource, StorageBackend, StorageMode
@@ -240,6 +240,31 @@ def test_the_store_that_is_read_says_which_article_it_is_and_the_other_only_if_i
     stores["huggingface"].always = silent
     with pytest.raises(StoreUnavailableError):
         identify_in(both, columns([scraped("a")]))
+
+
+def test_an_article_that_only_the_other_store_has_keeps_the_id_that_it_has_there() -> None:
+    """One store missed it; then its title was edited. Made anew, its id would be another one for ever."""
+    stores = {name: MemoryStore(name) for name in ("postgres", "huggingface")}
+    cells = {"agency": "mec", "published_at": AT, "title": "Título"}
+    stores["huggingface"].put({"unique_id": "there", "url": f"{SITE}/a", **cells})
+    stores["huggingface"].put({"unique_id": new_id("mec", AT, "Título"), "url": f"{SITE}/moved", **cells})
+    both = adapter(ReadSource.POSTGRES, **stores)
+    found = identify_in(both, columns([scraped("a", title="editado"), scraped("b")]))
+    assert by_url(found) == {f"{SITE}/a": "there", f"{SITE}/b": salted_id("mec", AT, "Título", f"{SITE}/b")}
+    assert (found.account.existing, found.account.new, found.account.salted) == (1, 1, 1)
+    assert found.identity == "by postgres and huggingface"
+
+
+def test_a_store_that_refuses_leaves_the_other_one_to_say_which_article_it_is() -> None:
+    stores = {name: MemoryStore(name) for name in ("postgres", "huggingface")}
+    stores["huggingface"].put({"unique_id": "h", "agency": "mec", "published_at": AT, "title": "T", "url": f"{SITE}/a"})
+
+    def refuses() -> None:
+        raise StoreError("password authentication failed")
+
+    stores["postgres"].always = refuses
+    found = identify_in(adapter(ReadSource.POSTGRES, **stores), columns([scraped("a")]))
+    assert (by_url(found)[f"{SITE}/a"], found.identity) == ("h", "by huggingface")
 
 
 def test_written_later_a_row_does_not_take_an_id_that_is_another_article_s_by_now() -> None:

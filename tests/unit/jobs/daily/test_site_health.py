@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from data_platform.jobs.daily.site_health import SiteRun, site_alerts
+from data_platform.jobs.daily.visits import SCRAPE, site_history
+from data_platform.managers.ledger.entry import LedgerEntry, new_entry_id
+from data_platform.managers.ledger.run_ledger import RunLedger
 
 TODAY = date(2026, 11, 21)
 
@@ -43,6 +47,32 @@ def test_fault_61_a_site_is_late_by_its_own_rhythm() -> None:
 
 def test_of_a_site_that_is_hardly_known_silence_says_nothing() -> None:
     assert told([ran(40), ran(30), *(ran(n, silent=True) for n in range(20, -1, -1))]) == []
+
+
+def test_a_site_that_has_been_silent_for_months_is_not_forgotten() -> None:
+    """Of the last 90 days nothing is left to learn its rhythm from; what is older still tells it."""
+    sundays = [ran(n) for n in range(180, 130, -7)]
+    silent = [ran(n, silent=True) for n in range(90, -1, -1)]
+    assert told([*sundays, *silent]) == ["mec: no article for 131 days; up to 7 are usual for it"]
+
+
+def test_the_history_reaches_back_a_year_by_the_runs_for_sundays(tmp_path: Path) -> None:
+    ledger = RunLedger(str(tmp_path))
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    recorded = [TODAY - timedelta(days=back) for back in (*range(0, 91, 10), *range(91, 112), *range(300, 314))]
+    for day in recorded:
+        sites = {"mec": ["", 1, day.isoformat()]}
+        entry = LedgerEntry(kind=SCRAPE, entry_id=new_entry_id(), started_at=at, run_date=day, facts={"sites": sites})
+        ledger.record(entry)
+    recent, sundays = recorded[:10], [day for day in recorded[10:] if day.isoweekday() == 7]
+    assert len(sundays) == 5
+    assert sorted(run.run_date for run in site_history(ledger, TODAY)) == sorted([*recent, *sundays])
+
+
+def test_a_rhythm_is_that_of_the_last_months_if_it_can_be_told_from_them() -> None:
+    """It was slow once, and is daily now."""
+    slow, daily = [ran(n) for n in range(300, 99, -40)], [ran(n) for n in range(40, 14, -1)]
+    assert told([*slow, *daily, ran(0, silent=True)]) == ["mec: no article for 15 days; up to 1 are usual for it"]
 
 
 def test_only_sites_that_were_looked_at_are_judged() -> None:

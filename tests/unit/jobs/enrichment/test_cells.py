@@ -151,3 +151,30 @@ def test_what_a_row_lacks_depends_on_who_asks() -> None:
     assert missing_parts(whole, Mark(theme=True), approximate=True) == frozenset()
     assert missing_parts(row("a", theme_1_level_1_code="01"), Mark(), approximate=False) == {"summary"}
     assert missing_parts(row("a"), Mark(), approximate=True) == {"theme", "summary"}
+
+
+@pytest.mark.parametrize(
+    ("now", "mark", "parts"),
+    [
+        ({"summary": "Aprox."}, Mark(), {"summary"}),  # as it was, though the other store's write has settled the mark
+        ({"summary": None}, Mark(), {"summary"}),
+        ({"summary": "Real."}, Mark(), {"summary"}),  # written before, and the record may be what is missing
+        ({"summary": "De outro."}, Mark(), set()),
+        ({"summary": "De outro."}, Mark(summary=True), {"summary"}),
+    ],
+)
+def test_what_was_written_since_stays(now: dict[str, Any], mark: Mark, parts: set[str]) -> None:
+    made = written(says(None, "Real."), Mark(summary=True), summary="Aprox.")
+    assert (made.parts, made.before) == ({"summary"}, {"summary": "Aprox."})
+    (still,) = CELLS.still_to_write([made], {"a": row("a", **now)}, {"a": mark})
+    assert still.parts == parts
+    assert still.columns == ({"summary": "Real."} if parts else {})
+
+
+def test_of_two_parts_the_one_that_somebody_wrote_since_stays_and_the_other_is_written() -> None:
+    made = written(says("01.01", "Lead.", approximate=True), title="Título")
+    assert made.parts == {"theme", "summary"}
+    now = row("a", **CELLS.of(["09"])[0])
+    (still,) = CELLS.still_to_write([made], {"a": now}, {})
+    assert (still.parts, still.columns) == ({"summary"}, {"summary": "Lead."})
+    assert CELLS.still_to_write([made], {}, {})[0].columns == made.columns
