@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from data_platform.cli import daily_commands, index_commands, scrape_commands, storage_commands
+from data_platform.cli import daily_commands, index_commands, scrape_commands, staged_commands, storage_commands
 from data_platform.cli.console import Console
 from data_platform.errors import IntegrityError
 from data_platform.settings import Settings
@@ -80,6 +80,7 @@ def add_all(commands: Any, common: argparse.ArgumentParser) -> None:  # noqa: AN
     index_commands.add_reindex(add, _user)
     scrape_commands.add_scrape(add)
     daily_commands.add_daily(add, _user)
+    staged_commands.add_staged(add)
     add("status", status, "show schema, rows, runs and open rejects")
 
 
