@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from huggingface_hub import constants
 
@@ -22,11 +17,11 @@ from dev.hub_server import HubServer, HubStore
 from tests.support.daily import SITES, Day, day
 from tests.support.enrichment import KEY, NAME, cogfy
 from tests.support.hub import DATASET, REDUCED, TOKEN, Hub
+from tests.support.operator import Operator, dag_folder, until
 from tests.support.stores import Store, prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("airflow")]
 
-ROOT = Path(__file__).parents[2]
 DAG = "daily_pipeline"
 SIDES = ("postgres", "huggingface")
 #: How long the sites' listings reach back: the oldest day of the backfill and the two before it.
@@ -35,18 +30,8 @@ DAYS = 8
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A DAG folder with both DAGs as they are, save that the sensor looks every few seconds."""
-    made = Path(tempfile.mkdtemp(prefix="govbr-daily-airflow-", dir="/var/tmp"))
-    made.chmod(0o755)  # PostgreSQL's user has to pass
-    (made / "dags").mkdir()
-    text, usual = (ROOT / "dags" / f"{DAG}.py").read_text(encoding="utf-8"), "_LOOK_EVERY = timedelta(minutes=1)"
-    assert text.count(usual) == 1
-    (made / "dags" / f"{DAG}.py").write_text(
-        text.replace(usual, "_LOOK_EVERY = timedelta(seconds=4)"), encoding="utf-8"
-    )
-    shutil.copy(ROOT / "dags" / "reconcile_backends.py", made / "dags")
-    yield made
-    shutil.rmtree(made)
+    with dag_folder(DAG, looks_every="timedelta(minutes=1)", seconds=4, more=["reconcile_backends"]) as made:
+        yield made
 
 
 @pytest.fixture
@@ -69,64 +54,21 @@ def its(database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield made
 
 
-class Operator:
-    """What an operator does and sees, through Airflow's REST API."""
-
-    def __init__(self, airflow: AirflowLocal) -> None:
-        self.airflow = airflow
-        self._http = httpx.Client(base_url=f"{airflow.client.base_url}/api/v2", timeout=30, trust_env=False)
-
-    def ask(self, path: str, method: str = "GET", **body: Any) -> Any:
-        answer = self._http.request(method, path, json=body or None)
-        assert answer.is_success, answer.text
-        return answer.json()
-
-    def runs(self, kind: str) -> list[dict[str, Any]]:
-        found = self.ask(f"/dags/{DAG}/dagRuns?order_by=run_after&limit=100")["dag_runs"]
-        return [run for run in found if run["run_type"] == kind]
-
-    def tasks(self, run_id: str, dag_id: str = DAG) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.ask(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100")[
-            "task_instances"
-        ]
-        return found
-
-    def states(self, run_id: str, dag_id: str = DAG) -> dict[str, str]:
-        return {task["task_id"]: task["state"] for task in self.tasks(run_id, dag_id)}
-
-    def follow(self, run_id: str, dag_id: str = DAG) -> dict[str, str]:
-        """Return the states of a run's tasks at its end."""
-        self.airflow.client.follow(dag_id, run_id, on_change=lambda *_: None, timeout=240)
-        return self.states(run_id, dag_id)
-
-    def trigger(self, dag_id: str = DAG, **conf: Any) -> str:
-        return self.airflow.client.trigger(dag_id, conf)
-
-    def result(self, run_id: str, task_id: str) -> Any:
-        return self.airflow.client.xcom(DAG, run_id, task_id)
-
-    def backfill(self, first: datetime, last: datetime, *, again: bool = False) -> list[str]:
-        """Run past days, and return the runs at their end."""
-        made = self.ask(
-            "/backfills",
-            "POST",
-            dag_id=DAG,
-            from_date=first.isoformat(),
-            to_date=last.isoformat(),
-            max_active_runs=1,
-            reprocess_behavior="completed" if again else "none",
-        )
-        until(lambda: self.ask(f"/backfills/{made['id']}")["completed_at"], "the backfill does not end", 400)
-        runs = self.runs("backfill")
-        assert [run["state"] for run in runs] == ["success"] * 3
-        return [run["dag_run_id"] for run in runs]
-
-
-def until(condition: Callable[[], object], otherwise: str, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.3)
+def backfill(operator: Operator, first: datetime, last: datetime, *, again: bool = False) -> list[str]:
+    """Run three past days, and return the runs at their end."""
+    made = operator.ask(
+        "/backfills",
+        "POST",
+        dag_id=DAG,
+        from_date=first.isoformat(),
+        to_date=last.isoformat(),
+        max_active_runs=1,
+        reprocess_behavior="completed" if again else "none",
+    )
+    until(lambda: operator.ask(f"/backfills/{made['id']}")["completed_at"], "the backfill does not end", 400)
+    runs = operator.runs("backfill")
+    assert [run["state"] for run in runs] == ["success"] * 3
+    return [run["dag_run_id"] for run in runs]
 
 
 def well(*sides: str) -> dict[str, str]:
@@ -157,7 +99,7 @@ def test_by_schedule_by_hand_in_every_mode_and_as_a_backfill_twice(folder: Path,
             say=lambda _: None,
         )
         with airflow:
-            operator = Operator(airflow)
+            operator = Operator(airflow, DAG)
             airflow.client.set_variable("storage_backend", "dual_write")
             airflow.wait_for_dag(DAG)
             assert not operator.runs("scheduled"), "it waits until somebody unpauses it"
@@ -175,8 +117,7 @@ def by_schedule(operator: Operator, its: Day) -> None:
     (run,) = operator.runs("scheduled")
     due = datetime.fromisoformat(run["logical_date"])
     assert due.astimezone(SAO_PAULO).hour == 3
-    waits = lambda: operator.states(run["dag_run_id"]).get("wait_for_enrichment") == "deferred"  # noqa: E731
-    until(waits, "the enricher is not waited for", 180)
+    operator.waits(run["dag_run_id"], "wait_for_enrichment", seconds=180)
     assert operator.follow(run["dag_run_id"]) == well(*SIDES)
     plan = operator.result(run["dag_run_id"], "plan")
     assert plan["run_date"] == str(day_of(due) - timedelta(days=1))
@@ -214,11 +155,11 @@ def as_a_backfill_twice(operator: Operator, its: Day) -> None:
     """Three past days, and again: the same rows, nothing written, nothing committed."""
     first = datetime.combine(day_of(utc_now()) - timedelta(days=4), datetime.min.time(), SAO_PAULO)
     last = first + timedelta(days=2, hours=23)
-    for run_id in operator.backfill(first, last):
+    for run_id in backfill(operator, first, last):
         assert operator.states(run_id) == well(*SIDES)
     before = its.state()
     assert len(before["postgres"]) == DAYS * len(SITES)
-    operator.backfill(first, last, again=True)
+    backfill(operator, first, last, again=True)
     assert its.state() == before
 
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-import httpx
 import pytest
 
 from data_platform.jobs.daily.day_record import DAY
@@ -26,13 +21,13 @@ from dev.airflow_local import AirflowLocal
 from dev.qdrant_server import QdrantServer
 from dev.typesense_server import TypesenseServer
 from tests.support.hub import columns
+from tests.support.operator import Operator, dag_folder, until
 from tests.support.recorded import record_write
 from tests.support.sources import articles
 from tests.support.stores import Store, prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("airflow")]
 
-ROOT = Path(__file__).parents[2]
 DAG = "reindex_consumers"
 READERS = ("typesense", "qdrant")
 KEY = "key-of-the-services"
@@ -40,16 +35,8 @@ KEY = "key-of-the-services"
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A DAG folder with the DAG as it is, save that its sensor looks every few seconds."""
-    made = Path(tempfile.mkdtemp(prefix="govbr-reindex-airflow-", dir="/var/tmp"))
-    made.chmod(0o755)  # PostgreSQL's user has to pass
-    (made / "dags").mkdir()
-    text, usual = (ROOT / "dags" / f"{DAG}.py").read_text(encoding="utf-8"), "_LOOK_EVERY = timedelta(minutes=1)"
-    assert text.count(usual) == 1
-    quick = text.replace(usual, "_LOOK_EVERY = timedelta(seconds=10)")
-    (made / "dags" / f"{DAG}.py").write_text(quick, encoding="utf-8")
-    yield made
-    shutil.rmtree(made)
+    with dag_folder(DAG, looks_every="timedelta(minutes=1)", seconds=10) as made:
+        yield made
 
 
 @pytest.fixture
@@ -60,60 +47,15 @@ def store(database_url: str) -> Store:
     return Store(database_url)
 
 
-class Operator:
-    """What an operator does and sees, through Airflow's REST API."""
-
-    def __init__(self, airflow: AirflowLocal) -> None:
-        self.airflow = airflow
-        self._http = httpx.Client(base_url=f"{airflow.client.base_url}/api/v2", timeout=30, trust_env=False)
-
-    def ask(self, path: str, method: str = "GET", **body: Any) -> Any:
-        answer = self._http.request(method, path, json=body or None)
-        assert answer.is_success, answer.text
-        return answer.json()
-
-    def runs(self, kind: str) -> list[dict[str, Any]]:
-        return [run for run in self.ask(f"/dags/{DAG}/dagRuns")["dag_runs"] if run["run_type"] == kind]
-
-    def tasks(self, run_id: str) -> list[dict[str, Any]]:
-        return list(self.ask(f"/dags/{DAG}/dagRuns/{run_id}/taskInstances")["task_instances"])
-
-    def states(self, run_id: str) -> dict[str, str]:
-        """Return the states of a run's tasks; of the mapped one by the name that the UI shows."""
-        return {
-            f"{task['task_id']} {task['rendered_map_index']}" if task["map_index"] >= 0 else task["task_id"]: task[
-                "state"
-            ]
-            for task in self.tasks(run_id)
-        }
-
-    def log(self, run_id: str, task_id: str, *, map_index: int = -1) -> str:
-        place = f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/{task_id}/logs/1"
-        return str(self.ask(f"{place}?map_index={map_index}"))
-
-    def waits(self, run_id: str) -> None:
-        """Return when the sensor of a run is deferred."""
-        until(lambda: self.states(run_id).get("wait_for_write") == "deferred", f"{run_id} does not wait")
-
-    def follow(self, run_id: str) -> dict[str, str]:
-        """Return the states of a run's tasks at its end."""
-        self.airflow.client.follow(DAG, run_id, on_change=lambda *_: None, timeout=120)
-        return self.states(run_id)
-
-    def result(self, run_id: str, task_id: str) -> Any:
-        return self.airflow.client.xcom(DAG, run_id, task_id)
-
-
-def until(condition: Callable[[], object], otherwise: str, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.3)
-
-
 ALL_WELL = dict.fromkeys(
     ["resolve", "wait_for_write", *(f"reindex {reader}" for reader in READERS), "lags", "verdict"], "success"
 )
+
+
+def ended(operator: Operator, run_id: str) -> dict[str, str]:
+    """Return the states of a run's tasks at its end, each reader's by its name."""
+    operator.follow(run_id)
+    return operator.named_states(run_id)
 
 
 class Scene:
@@ -175,7 +117,7 @@ def test_by_schedule_by_hand_and_in_a_backfill(folder: Path, store: Store) -> No
         )
         store.execute("UPDATE news SET title = 'Novo ' || title")
         with airflow:
-            operator = Operator(airflow)
+            operator = Operator(airflow, DAG)
             airflow.wait_for_dag(DAG)
             day = by_schedule(operator, scene)
             by_hand(operator, scene)
@@ -195,7 +137,7 @@ def by_schedule(operator: Operator, scene: Scene) -> date:
     assert f"no write to postgres is recorded for {day}" in operator.log(run_id, "wait_for_write")
     assert not any(title.startswith("Novo") for found in scene.titles() for title in found)
     record_write(scene.ledger, day, kind=DAY)
-    assert operator.follow(run_id) == ALL_WELL
+    assert ended(operator, run_id) == ALL_WELL
     assert operator.result(run_id, "wait_for_write")["state"] == "recorded"
     assert all(len(found) == 12 and all(title.startswith("Novo") for title in found) for found in scene.titles())
     entry = scene.ledger.newest(REINDEX)
@@ -210,11 +152,11 @@ def by_schedule(operator: Operator, scene: Scene) -> date:
 def by_hand(operator: Operator, scene: Scene) -> None:
     """With the form, both are filled anew; the collections before are kept."""
     before = scene.live()
-    run_id = operator.airflow.client.trigger(DAG, {"kind": "full"})
-    assert operator.follow(run_id) == ALL_WELL
+    run_id = operator.trigger(kind="full")
+    assert ended(operator, run_id) == ALL_WELL
     assert scene.live() == before, "so far it only looked"
-    run_id = operator.airflow.client.trigger(DAG, {"kind": "full", "dry_run": "no"})
-    assert operator.follow(run_id) == ALL_WELL
+    run_id = operator.trigger(kind="full", dry_run="no")
+    assert ended(operator, run_id) == ALL_WELL
     lags = operator.result(run_id, "lags")
     assert [lags[reader]["collection"] for reader in READERS] == scene.live()
     assert all(new > old for new, old in zip(scene.live(), before, strict=True))
@@ -237,7 +179,7 @@ def in_a_backfill(operator: Operator, scene: Scene, day: date) -> None:
     )
     until(lambda: len(operator.runs("backfill")) == 2, "the backfill has not two runs")
     runs = sorted(operator.runs("backfill"), key=lambda run: str(run["logical_date"]))
-    assert [operator.follow(run["dag_run_id"]) for run in runs] == [ALL_WELL, ALL_WELL]
+    assert [ended(operator, run["dag_run_id"]) for run in runs] == [ALL_WELL, ALL_WELL]
     waited = [operator.result(run["dag_run_id"], "wait_for_write") for run in runs]
     days = [str(one - timedelta(days=1)) for one in (first, last)]
     assert [(one["state"], one["run_date"]) for one in waited] == [("looked_once", one) for one in days]

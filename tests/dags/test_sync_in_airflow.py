@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from huggingface_hub import constants
 
@@ -22,13 +17,13 @@ from data_platform.models.days import SAO_PAULO, day_of
 from dev.airflow_local import AirflowLocal
 from dev.hub_server import HubServer, HubStore
 from tests.support.hub import DATASET, REDUCED, TOKEN, Hub, columns
+from tests.support.operator import Operator, dag_folder, until
 from tests.support.recorded import record_write
 from tests.support.sources import articles
 from tests.support.stores import prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("airflow")]
 
-ROOT = Path(__file__).parents[2]
 DAG = "sync_huggingface"
 #: A DAG of somebody who wants to know when the dataset has changed.
 READER = """
@@ -49,17 +44,9 @@ reader()
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A DAG folder with the DAG as it is, save that its sensor looks every few seconds."""
-    made = Path(tempfile.mkdtemp(prefix="govbr-sync-airflow-", dir="/var/tmp"))
-    made.chmod(0o755)  # PostgreSQL's user has to pass
-    (made / "dags").mkdir()
-    text, usual = (ROOT / "dags" / f"{DAG}.py").read_text(encoding="utf-8"), "_LOOK_EVERY = timedelta(minutes=5)"
-    assert text.count(usual) == 1
-    quick = text.replace(usual, "_LOOK_EVERY = timedelta(seconds=10)")
-    (made / "dags" / f"{DAG}.py").write_text(quick, encoding="utf-8")
-    (made / "dags" / "reader.py").write_text(READER, encoding="utf-8")
-    yield made
-    shutil.rmtree(made)
+    with dag_folder(DAG, looks_every="timedelta(minutes=5)", seconds=10) as made:
+        (made / "dags" / "reader.py").write_text(READER, encoding="utf-8")
+        yield made
 
 
 @pytest.fixture
@@ -79,48 +66,6 @@ def news(database_url: str) -> PostgresManager:
     manager = PostgresManager(database_url)
     manager.insert(columns(articles(12)))
     return manager
-
-
-class Operator:
-    """What an operator does and sees, through Airflow's REST API."""
-
-    def __init__(self, airflow: AirflowLocal) -> None:
-        self.airflow = airflow
-        self._http = httpx.Client(base_url=f"{airflow.client.base_url}/api/v2", timeout=30, trust_env=False)
-
-    def ask(self, path: str, method: str = "GET", **body: Any) -> Any:
-        answer = self._http.request(method, path, json=body or None)
-        assert answer.is_success, answer.text
-        return answer.json()
-
-    def runs(self, dag_id: str, kind: str) -> list[dict[str, Any]]:
-        return [run for run in self.ask(f"/dags/{dag_id}/dagRuns")["dag_runs"] if run["run_type"] == kind]
-
-    def states(self, dag_id: str, run_id: str) -> dict[str, str]:
-        found = self.ask(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
-        return {task["task_id"]: task["state"] for task in found}
-
-    def log(self, run_id: str, task_id: str) -> str:
-        return str(self.ask(f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/{task_id}/logs/1"))
-
-    def waits(self, run_id: str) -> None:
-        """Return when the sensor of a run is deferred."""
-        until(lambda: self.states(DAG, run_id).get("wait_for_write") == "deferred", f"{run_id} does not wait")
-
-    def follow(self, dag_id: str, run_id: str) -> dict[str, str]:
-        """Return the states of a run's tasks at its end."""
-        self.airflow.client.follow(dag_id, run_id, on_change=lambda *_: None, timeout=120)
-        return self.states(dag_id, run_id)
-
-    def result(self, run_id: str, task_id: str, *, dag_id: str = DAG) -> Any:
-        return self.airflow.client.xcom(dag_id, run_id, task_id)
-
-
-def until(condition: Callable[[], object], otherwise: str, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.3)
 
 
 ALL_WELL = dict.fromkeys(["resolve_mode", "wait_for_write", "sync", "check_lag", "verdict"], "success")
@@ -144,14 +89,14 @@ def test_by_schedule_in_a_backfill_by_hand_and_not_at_all(
         say=lambda _: None,
     )
     with airflow:
-        operator = Operator(airflow)
-        operator.ask("/variables", "POST", key="storage_backend", value="postgres")
+        operator = Operator(airflow, DAG)
+        airflow.client.set_variable("storage_backend", "postgres")
         for dag_id in (DAG, "reader"):
             airflow.wait_for_dag(dag_id)
 
         # By schedule: Airflow makes up for the newest 06:00 that has passed. It waits, and nobody holds a slot.
-        until(lambda: operator.runs(DAG, "scheduled"), "no scheduled run")
-        (run,) = operator.runs(DAG, "scheduled")
+        until(lambda: operator.runs("scheduled"), "no scheduled run")
+        (run,) = operator.runs("scheduled")
         due = datetime.fromisoformat(run["logical_date"])
         assert due.astimezone(SAO_PAULO).hour == 6
         day = day_of(due) - timedelta(days=1)
@@ -160,7 +105,7 @@ def test_by_schedule_in_a_backfill_by_hand_and_not_at_all(
         assert (pool["deferred_slots"], pool["occupied_slots"], pool["running_slots"]) == (1, 0, 0)
         assert f"no write to postgres is recorded for {day}" in operator.log(run["dag_run_id"], "wait_for_write")
         record_write(ledger, day, kind=DAY)
-        assert operator.follow(DAG, run["dag_run_id"]) == ALL_WELL
+        assert operator.follow(run["dag_run_id"]) == ALL_WELL
         waited = operator.result(run["dag_run_id"], "wait_for_write")
         assert (waited["state"], waited["run_date"]) == ("recorded", day.isoformat())
         told = operator.result(run["dag_run_id"], "sync")
@@ -168,9 +113,9 @@ def test_by_schedule_in_a_backfill_by_hand_and_not_at_all(
         assert "12 rows published" in operator.log(run["dag_run_id"], "sync")
 
         # Whoever wants to know has been told.
-        until(lambda: operator.runs("reader", "asset_triggered"), "nobody was told")
-        reading = operator.runs("reader", "asset_triggered")[0]["dag_run_id"]
-        assert operator.follow("reader", reading) == {"told": "success"}
+        until(lambda: operator.runs("asset_triggered", "reader"), "nobody was told")
+        reading = operator.runs("asset_triggered", "reader")[0]["dag_run_id"]
+        assert operator.follow(reading, "reader") == {"told": "success"}
         (event,) = operator.result(reading, "told", dag_id="reader")
         assert (event["extra"]["commit"], event["extra"]["rows"]) == (hub.head(), 12)
 
@@ -184,22 +129,22 @@ def test_by_schedule_in_a_backfill_by_hand_and_not_at_all(
             to_date=f"{long_ago}T23:59:00-03:00",
             max_active_runs=1,
         )
-        until(lambda: operator.runs(DAG, "backfill"), "the backfill has no run")
-        run_id = operator.runs(DAG, "backfill")[0]["dag_run_id"]
-        assert operator.follow(DAG, run_id) == ALL_WELL
+        until(lambda: operator.runs("backfill"), "the backfill has no run")
+        run_id = operator.runs("backfill")[0]["dag_run_id"]
+        assert operator.follow(run_id) == ALL_WELL
         waited = operator.result(run_id, "wait_for_write")
         assert (waited["state"], waited["run_date"]) == ("looked_once", str(long_ago - timedelta(days=1)))
 
         # By hand, with a date: it waits as well, until the entry is there.
-        run_id = airflow.client.trigger(DAG, {"run_date": str(long_ago)})
+        run_id = operator.trigger(run_date=str(long_ago))
         operator.waits(run_id)
         record_write(ledger, long_ago, kind=DAY)
-        assert operator.follow(DAG, run_id) == ALL_WELL
+        assert operator.follow(run_id) == ALL_WELL
         assert operator.result(run_id, "wait_for_write")["state"] == "recorded"
 
         # Where PostgreSQL does not lead, nothing happens, and the reason is there to read.
-        operator.ask("/variables/storage_backend", "PATCH", key="storage_backend", value="huggingface")
-        run_id = airflow.client.trigger(DAG, {})
-        assert set(operator.follow(DAG, run_id).values()) == {"skipped"}
+        airflow.client.set_variable("storage_backend", "huggingface")
+        run_id = operator.trigger()
+        assert set(operator.follow(run_id).values()) == {"skipped"}
         reason = re.escape("storage_backend is huggingface (Airflow Variable storage_backend)")
         assert re.search(reason, operator.log(run_id, "resolve_mode"))

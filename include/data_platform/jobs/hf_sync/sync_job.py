@@ -36,7 +36,12 @@ from data_platform.managers.hub.state import Snapshot
 from data_platform.managers.ledger.entry import LedgerEntry, SideRecord, Status, new_entry_id
 from data_platform.managers.ledger.run_ledger import SYNC, RunLedger
 from data_platform.managers.postgres.change_feed import ChangeFeed, Window
-from data_platform.managers.postgres.database import connect, translate_errors, try_session_lock
+from data_platform.managers.postgres.database import (
+    connect,
+    require_no_bulk_load,
+    translate_errors,
+    try_session_lock,
+)
 from data_platform.managers.postgres.feed_health import Lag
 from data_platform.managers.postgres.news_snapshot import NewsSnapshot
 from data_platform.managers.postgres.sync_marks import mark_window
@@ -50,7 +55,6 @@ __all__ = ["HuggingFaceSyncJob"]
 
 _LOG = logging.getLogger(__name__)
 _SYNC_KEY = 7_202_611_003
-_LOADING = "SELECT max(id) FROM load_runs WHERE status IN ('planning', 'loading') AND mode = 'bulk' AND NOT dry_run"
 
 
 class HuggingFaceSyncJob:
@@ -158,7 +162,7 @@ class HuggingFaceSyncJob:
                 outcome = self._told(self._attempts(options, clock), clock)
         except Exception as error:
             try:
-                self._record(options.kind, started, SideRecord(status=Status.FAILED, **_error(error)), {})
+                self._record(options.kind, started, SideRecord.failed(error), {})
             except DataPlatformError as other:
                 error.add_note(f"and it is not in the run ledger: {other}")
             raise
@@ -278,12 +282,7 @@ class HuggingFaceSyncJob:
         with translate_errors(), connect(url, purpose="sync lock", autocommit=True) as connection:
             if not try_session_lock(connection, _SYNC_KEY):
                 raise BusyError("another sync is at work on this database", hint="wait for it")
-            row = connection.execute(_LOADING).fetchone()
-            if row and row[0] is not None:
-                raise BusyError(
-                    f"migration {row[0]} is filling news",
-                    hint="wait for it, or finish it: python -m data_platform migrate",
-                )
+            require_no_bulk_load(connection)
             yield
 
     def _record(self, kind: str, started: Any, side: SideRecord, facts: dict[str, Any]) -> None:  # noqa: ANN401 - datetime
@@ -312,16 +311,6 @@ class HuggingFaceSyncJob:
 
 def _blob(snapshot: Snapshot, path: str) -> str:
     return snapshot.files[path].blob if path in snapshot.files else ""
-
-
-def _error(error: Exception) -> dict[str, Any]:
-    told = error.message if isinstance(error, DataPlatformError) else str(error)
-    return {
-        "error_type": type(error).__name__,
-        "error": told,
-        "hint": getattr(error, "hint", ""),
-        "retryable": bool(getattr(error, "retryable", False)),
-    }
 
 
 if __name__ == "__main__":  # the plan's own way to start it; the command is `sync-hf`

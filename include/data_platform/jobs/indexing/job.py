@@ -29,7 +29,12 @@ from data_platform.managers.dataset_manager import DatasetManager
 from data_platform.managers.ledger.entry import IdList, LedgerEntry, SideRecord, Status, new_entry_id
 from data_platform.managers.ledger.run_ledger import REINDEX, RunLedger
 from data_platform.managers.postgres.change_feed import ChangeFeed
-from data_platform.managers.postgres.database import connect, translate_errors, try_session_lock
+from data_platform.managers.postgres.database import (
+    connect,
+    require_no_bulk_load,
+    translate_errors,
+    try_session_lock,
+)
 from data_platform.managers.postgres.feed_health import Lag, read_lag
 from data_platform.managers.search_index import Card, Index, consumer_of
 from data_platform.managers.storage_mode import StorageBackend, StorageMode
@@ -42,7 +47,6 @@ __all__ = ["index_lag", "run_reindex"]
 _LOG = logging.getLogger(__name__)
 #: Of the locks of runs: this one, and a number of the index.
 _LOCK_KEY = 7_202_611_000_000_000
-_LOADING = "SELECT max(id) FROM load_runs WHERE status IN ('planning', 'loading') AND mode = 'bulk' AND NOT dry_run"
 _NEWEST = "SELECT max(updated_at) FROM news"
 
 
@@ -102,7 +106,7 @@ def run_reindex(
             outcome = run.of(made, manager)
     except Exception as error:
         try:
-            record(SideRecord(status=Status.FAILED, missed=IdList.of(sorted(run.failed)), **_error(error)))
+            record(SideRecord.failed(error, missed=IdList.of(sorted(run.failed))))
         except DataPlatformError as other:
             error.add_note(f"and it is not in the run ledger: {other}")
         raise
@@ -273,20 +277,5 @@ class _Run:
             key = _LOCK_KEY + crc32(f"{index.reader}/{index.alias}".encode())
             if not (self.options.dry_run or try_session_lock(connection, key)):
                 raise BusyError(f"another run of {index.reader} is at work on this database", hint="wait for it")
-            row = connection.execute(_LOADING).fetchone()
-            if row and row[0] is not None:
-                raise BusyError(
-                    f"migration {row[0]} is filling news",
-                    hint="wait for it, or finish it: python -m data_platform migrate",
-                )
+            require_no_bulk_load(connection)
             yield connection
-
-
-def _error(error: Exception) -> dict[str, Any]:
-    told = error.message if isinstance(error, DataPlatformError) else str(error)
-    return {
-        "error_type": type(error).__name__,
-        "error": told,
-        "hint": getattr(error, "hint", ""),
-        "retryable": bool(getattr(error, "retryable", False)),
-    }

@@ -109,13 +109,7 @@ class Comparer:
         )
 
     def _record_failure(self, started: Any, error: Exception) -> None:  # noqa: ANN401 - datetime
-        side = SideRecord(
-            status=Status.FAILED,
-            error_type=type(error).__name__,
-            error=error.message if isinstance(error, DataPlatformError) else str(error),
-            hint=getattr(error, "hint", ""),
-            retryable=bool(getattr(error, "retryable", False)),
-        )
+        side = SideRecord.failed(error)
         facts = {"passed": False, "started_by": self.started_by}
         try:
             self.ledger.record(self._entry(started, side, entry_id=new_entry_id(), finished_at=utc_now(), facts=facts))

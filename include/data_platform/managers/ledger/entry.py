@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
+from data_platform.errors import DataPlatformError
 from data_platform.managers.storage_mode import StorageMode
 from data_platform.models.days import day_of
 
@@ -70,6 +71,19 @@ class SideRecord:
     hint: str = ""
     retryable: bool = False
     missed: IdList = field(default_factory=IdList)
+
+    @classmethod
+    def failed(cls, error: Exception, *, missed: IdList | None = None) -> SideRecord:
+        """Return the record of a side that ended with an error."""
+        told = error.message if isinstance(error, DataPlatformError) else str(error)
+        return cls(
+            status=Status.FAILED,
+            error_type=type(error).__name__,
+            error=told or type(error).__name__,
+            hint=getattr(error, "hint", ""),
+            retryable=bool(getattr(error, "retryable", False)),
+            missed=missed or IdList(),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,12 @@ from data_platform.errors import BusyError, ConfigurationError, DataPlatformErro
 if TYPE_CHECKING:
     from psycopg import Connection
 
-__all__ = ["ServerInfo", "connect", "server_info", "translate_errors", "try_session_lock"]
+__all__ = ["ServerInfo", "connect", "require_no_bulk_load", "server_info", "translate_errors", "try_session_lock"]
 
 #: A transaction of ours that its client forgot is ended by the server, so that it cannot hold up the change feed.
 IDLE_IN_TRANSACTION_MS = 15 * 60 * 1000
 _CONNECT_TIMEOUT_S = 10
+_LOADING = "SELECT max(id) FROM load_runs WHERE status IN ('planning', 'loading') AND mode = 'bulk' AND NOT dry_run"
 #: libpq gives no SQLSTATE for a refused connection, only the server's words; these will not change by waiting.
 _FINAL_CONNECTION_WORDS = (
     "password",
@@ -100,6 +101,20 @@ def try_session_lock(connection: Connection[Any], key: int, *, shared: bool = Fa
     call = "pg_try_advisory_lock_shared" if shared else "pg_try_advisory_lock"
     row = connection.execute(f"SELECT {call}(%s)", (key,)).fetchone()
     return bool(row and row[0])
+
+
+def require_no_bulk_load(connection: Connection[Any]) -> None:
+    """Let nobody take a table that is half loaded for the whole of it.
+
+    Raises:
+        BusyError: a migration fills news; names it.
+    """
+    row = connection.execute(_LOADING).fetchone()
+    if row and row[0] is not None:
+        raise BusyError(
+            f"migration {row[0]} is filling news",
+            hint="wait for it, or finish it: python -m data_platform migrate",
+        )
 
 
 @contextmanager
