@@ -12,7 +12,7 @@ from data_platform.jobs.daily.run import run_day
 from data_platform.jobs.reconcile.missed import repair_missed
 from data_platform.jobs.scraper.catalogue import load_sites
 from data_platform.managers.postgres_manager import PostgresManager
-from data_platform.managers.storage_mode import StorageMode
+from data_platform.managers.storage_mode import ReadSource, StorageMode
 from data_platform.models.days import day_of, utc_now
 from dev.gov_web.site_plan import plan_of
 from tests.integration.daily.test_pipeline import ARTICLES, failing, recorded, sides, with_cogfy
@@ -179,7 +179,9 @@ def test_a_day_that_lies_ahead_is_not_collected(its: Day) -> None:
         its.plan(run_date=day_of(utc_now()) + timedelta(days=1))
 
 
-def test_a_write_that_is_cleared_long_after_takes_no_better_theme_or_summary_away(its: Day) -> None:
+def test_a_write_that_is_cleared_long_after_takes_no_better_theme_or_summary_away(
+    its: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_day(its.pipeline(skip_enrichment=True))
     pipeline = its.pipeline()
     gathered = pipeline.gather([pipeline.scrape(number) for number in range(3)])
@@ -192,4 +194,10 @@ def test_a_write_that_is_cleared_long_after_takes_no_better_theme_or_summary_awa
     assert {row["summary"] for row in better["postgres"].values()} == {"O governo publicou um resumo."}
     for side in pipeline.plan.mode.sides:
         pipeline.write(side, approximate)
+    assert its.state() == better
+    # Nor if the store does not say for a moment what it has, and then takes what it is given.
+    with monkeypatch.context() as patch:
+        failing(PostgresManager, "get_by_unique_ids", patch)
+        with pytest.raises(DataPlatformError):
+            pipeline.write(ReadSource.POSTGRES, approximate)
     assert its.state() == better

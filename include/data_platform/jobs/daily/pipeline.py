@@ -241,12 +241,15 @@ class DailyPipeline:
         mode = StorageMode(backend=StorageBackend(side.value), read_from=side, backend_source=why, read_source=why)
         counts: dict[str, dict[str, int]] = {}
         failed: list[DataPlatformError] = []
-        with self._adapter(mode, staged=day.staged) as adapter, self._writing(day, side, adapter) as cells:
+        with self._adapter(mode, staged=day.staged) as adapter, self._writing(day, side, adapter) as (cells, unread):
             rows = self.staging.read(day.staged).columns()
             try:
                 counts["insert"] = adapter.insert_rows(rows, allow_update=True).counts
             except DataPlatformError as error:
                 failed.append(error)
+            if unread is not None and not failed:
+                # It answers again, and what it has is not known: old themes could come over newer ones.
+                raise unread
             for file in day.late:
                 # Attempted whatever became of the rows: only so is it in the ledger that this store lacks them.
                 with self._adapter(mode, staged=file) as late:
@@ -316,24 +319,28 @@ class DailyPipeline:
         return enriching(self.plan, self.settings, self.ledger, database_url=url, dataset=dataset, asks=asks)
 
     @contextmanager
-    def _writing(self, day: Enriched, side: ReadSource, adapter: StorageAdapter) -> Iterator[Mapping[str, Cells]]:
+    def _writing(
+        self, day: Enriched, side: ReadSource, adapter: StorageAdapter
+    ) -> Iterator[tuple[Mapping[str, Cells], DataPlatformError | None]]:
         """Give what enrichers said and is still to be written, by id; have it recorded who said it.
 
-        The write may come long after it was staged: what was written since stays (DESIGN §2.3).
+        The write may come long after it was staged: what was written since stays (DESIGN §2.3). Given besides is why
+        the store does not say what it has; then none of it may come over a row that is there.
         """
+        unread: DataPlatformError | None = None
         if not day.cells:
-            yield {}
+            yield {}, None
             return
         try:
             rows = adapter.get_by_unique_ids([cells.enrichment.unique_id for cells in day.cells]).to_pylist()
-        except DataPlatformError:
-            # The write below meets the same, and it is that which is recorded.
+        except DataPlatformError as error:
+            # The write will meet the same, and it is that which is recorded.
             _LOG.warning("%s does not say what it has of the enriched rows", side, exc_info=True)
-            rows = []
+            rows, unread = [], error
         with self._enriching(asks=False) as (job, window):
             cells = job.still_to_write(day.cells, rows, window)
             with job.writing([each for each in cells if each.parts], self.settings, [side]):
-                yield {each.enrichment.unique_id: each for each in cells}
+                yield {each.enrichment.unique_id: each for each in cells}, unread
 
     def _frames(self, file: StagedFile, cells: Mapping[str, Cells]) -> list[Any]:
         """Return what is to be written of a file of late themes and summaries: frames, one at least."""
