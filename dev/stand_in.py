@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -143,7 +144,7 @@ def run_apart(module: str, *arguments: str) -> Iterator[str]:
             lifeline.stop()
 
 
-class StandIn:
+class StandIn(ABC):
     """Serves on 127.0.0.1 while it is used as a context manager.
 
     Attributes:
@@ -183,9 +184,9 @@ class StandIn:
         """Return the requests in whose "METHOD /path" a regular expression is found, in order."""
         return [request for request in list(self.requests) if re.search(pattern, request)]
 
+    @abstractmethod
     def answer(self, request: Request) -> Reply:
         """Answer a request; RefusalError is answered by `refuse`."""
-        raise NotImplementedError
 
     def refuse(self, status: int, message: str) -> Reply:
         """Answer with an error in the words of the service."""
