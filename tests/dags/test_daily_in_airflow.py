@@ -132,8 +132,9 @@ def by_schedule(operator: Operator, its: Day) -> None:
 
 def by_hand_in_every_mode(operator: Operator, its: Day) -> None:
     """The form says the mode, the window and the sites of one run."""
-    today = day_of(utc_now())
-    form = {"run_date": str(today), "first": str(today), "skip_enrichment": True}
+    today = its.last
+    # Before 03:00 the newest scheduled run is that of yesterday, whose window ends the day before.
+    form = {"run_date": str(today), "first": str(today - timedelta(days=1)), "skip_enrichment": True}
     for backend, sites, sides in (
         ("huggingface", ["mec"], ("huggingface",)),
         ("postgres", ["saude"], ("postgres",)),
@@ -153,7 +154,7 @@ def by_hand_in_every_mode(operator: Operator, its: Day) -> None:
 
 def as_a_backfill_twice(operator: Operator, its: Day) -> None:
     """Three past days, and again: the same rows, nothing written, nothing committed."""
-    first = datetime.combine(day_of(utc_now()) - timedelta(days=4), datetime.min.time(), SAO_PAULO)
+    first = datetime.combine(its.last - timedelta(days=4), datetime.min.time(), SAO_PAULO)
     last = first + timedelta(days=2, hours=23)
     for run_id in backfill(operator, first, last):
         assert operator.states(run_id) == well(*SIDES)

@@ -48,12 +48,14 @@ class Day(TwoStores):
 
     Attributes:
         web: the sites.
+        last: the newest day of the sites.
         settings: of everything.
     """
 
-    def __init__(self, store: Store, hub: Hub, folder: Path, web: GovWebServer, sites: Path) -> None:
+    def __init__(self, store: Store, hub: Hub, folder: Path, web: GovWebServer, sites: Path, last: date) -> None:
         super().__init__(store, hub, folder)
         self.web = web
+        self.last = last
         self.settings = replace(
             self.settings,
             sites_source=str(sites),
@@ -113,4 +115,4 @@ def day(store: Store, hub: Hub, folder: Path, *, last: date = DAY, days: int = 4
     sites = write_sites(folder / "site_urls.yaml")
     web = plan_of(load_sites(str(sites)), last, days=days, per_day=1)
     with GovWebServer(web) as server:
-        yield Day(store, hub, folder, server, sites)
+        yield Day(store, hub, folder, server, sites, last)

@@ -131,7 +131,7 @@ def test_the_second_of_two_syncs_is_told_that_the_first_is_at_work(
 
     with at_failpoint(monkeypatch, "sync.before_proof", second):
         checked(make_job(), hub, store)
-    assert told == ["wait for it"] * 2
+    assert told == ["wait until it has ended, then try again"] * 2
     assert len(hub.commits()) == 2
 
 

@@ -105,7 +105,7 @@ class TestTwoAtATime:
             ran = command("migrate", "--source", str(migrations.folder))
         assert ran.status == 2
         assert ran.result["error"] == "another migration is at work on this database"
-        assert "wait for it" in ran.result["hint"]
+        assert "wait until it has ended" in ran.result["hint"]
         assert (ran.result["kind"], ran.result["retryable"]) == ("BusyError", True)
         worker.join(WAIT_S)
         assert first[0].account.loaded == 57

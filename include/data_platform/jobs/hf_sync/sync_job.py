@@ -19,7 +19,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from data_platform.errors import BusyError, ConfigurationError, DataPlatformError
+from data_platform.errors import ConfigurationError, DataPlatformError
 from data_platform.failpoints import failpoint
 from data_platform.jobs.hf_sync.months import MonthFiles
 from data_platform.jobs.hf_sync.plan import Sides, SyncPlan, few, make_plan, require_allowed
@@ -39,8 +39,8 @@ from data_platform.managers.postgres.change_feed import ChangeFeed, Window
 from data_platform.managers.postgres.database import (
     connect,
     require_no_bulk_load,
+    take_session_lock,
     translate_errors,
-    try_session_lock,
 )
 from data_platform.managers.postgres.feed_health import Lag
 from data_platform.managers.postgres.news_snapshot import NewsSnapshot
@@ -280,8 +280,7 @@ class HuggingFaceSyncJob:
         """Hold the lock of syncs; let no sync publish a table that is half loaded."""
         url = self.settings.require_database()
         with translate_errors(), connect(url, purpose="sync lock", autocommit=True) as connection:
-            if not try_session_lock(connection, _SYNC_KEY):
-                raise BusyError("another sync is at work on this database", hint="wait for it")
+            take_session_lock(connection, _SYNC_KEY, "another sync is at work on this database")
             require_no_bulk_load(connection)
             yield
 

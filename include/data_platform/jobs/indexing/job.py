@@ -17,7 +17,7 @@ from zlib import crc32
 
 from psycopg import Connection
 
-from data_platform.errors import BusyError, ConfigurationError, DataPlatformError
+from data_platform.errors import ConfigurationError, DataPlatformError
 from data_platform.jobs.indexing.follow import Follower
 from data_platform.jobs.indexing.from_dataset import DatasetFill
 from data_platform.jobs.indexing.full import Rebuild
@@ -32,8 +32,8 @@ from data_platform.managers.postgres.change_feed import ChangeFeed
 from data_platform.managers.postgres.database import (
     connect,
     require_no_bulk_load,
+    take_session_lock,
     translate_errors,
-    try_session_lock,
 )
 from data_platform.managers.postgres.feed_health import Lag, read_lag
 from data_platform.managers.search_index import Card, Index, consumer_of
@@ -275,7 +275,7 @@ class _Run:
         url = self.settings.require_database()
         with translate_errors(), connect(url, purpose="reindex lock", autocommit=True) as connection:
             key = _LOCK_KEY + crc32(f"{index.reader}/{index.alias}".encode())
-            if not (self.options.dry_run or try_session_lock(connection, key)):
-                raise BusyError(f"another run of {index.reader} is at work on this database", hint="wait for it")
+            if not self.options.dry_run:
+                take_session_lock(connection, key, f"another run of {index.reader} is at work on this database")
             require_no_bulk_load(connection)
             yield connection

@@ -13,7 +13,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from data_platform.errors import BusyError, IntegrityError, StoreError
+from data_platform.errors import IntegrityError, StoreError
 from data_platform.failpoints import failpoint
 from data_platform.jobs.migration import indexes, validation
 from data_platform.jobs.migration.account import Account, close_account
@@ -26,7 +26,7 @@ from data_platform.jobs.migration.report_data import report_of
 from data_platform.jobs.migration.validation import ValidationResult
 from data_platform.jobs.migration.workers import load_in_worker, pool
 from data_platform.jobs.progress import Clock, LogProgress, Progress, peak_rss_mb
-from data_platform.managers.postgres.database import connect, server_info, translate_errors, try_session_lock
+from data_platform.managers.postgres.database import connect, server_info, take_session_lock, translate_errors
 from data_platform.managers.postgres.news_table import Catalogue
 from data_platform.schema import require_current
 from data_platform.settings import Settings
@@ -289,11 +289,7 @@ class MigrationJob:
 
 
 def _lock(connection: Connection[Any], *, shared: bool) -> None:
-    if not try_session_lock(connection, _MIGRATION_KEY, shared=shared):
-        raise BusyError(
-            "another migration is at work on this database",
-            hint="wait for it; `python -m data_platform status` shows which one it is",
-        )
+    take_session_lock(connection, _MIGRATION_KEY, "another migration is at work on this database", shared=shared)
     connection.commit()
 
 

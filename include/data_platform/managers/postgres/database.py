@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +17,22 @@ from data_platform.errors import BusyError, ConfigurationError, DataPlatformErro
 if TYPE_CHECKING:
     from psycopg import Connection
 
-__all__ = ["ServerInfo", "connect", "require_no_bulk_load", "server_info", "translate_errors", "try_session_lock"]
+__all__ = [
+    "ServerInfo",
+    "connect",
+    "require_no_bulk_load",
+    "server_info",
+    "take_session_lock",
+    "translate_errors",
+    "try_session_lock",
+]
 
 #: A transaction of ours that its client forgot is ended by the server, so that it cannot hold up the change feed.
 IDLE_IN_TRANSACTION_MS = 15 * 60 * 1000
 _CONNECT_TIMEOUT_S = 10
+#: What a closed or killed client held is held until its server process has ended, a moment later.
+_LOCK_PATIENCE_S = 5.0
+_LOCK_RETRY_S = 0.05
 _LOADING = "SELECT max(id) FROM load_runs WHERE status IN ('planning', 'loading') AND mode = 'bulk' AND NOT dry_run"
 #: libpq gives no SQLSTATE for a refused connection, only the server's words; these will not change by waiting.
 _FINAL_CONNECTION_WORDS = (
@@ -101,6 +113,25 @@ def try_session_lock(connection: Connection[Any], key: int, *, shared: bool = Fa
     call = "pg_try_advisory_lock_shared" if shared else "pg_try_advisory_lock"
     row = connection.execute(f"SELECT {call}(%s)", (key,)).fetchone()
     return bool(row and row[0])
+
+
+def take_session_lock(connection: Connection[Any], key: int, busy: str, *, shared: bool = False) -> None:
+    """Take an advisory lock that lasts as long as the connection; wait out a holder that has just gone.
+
+    Args:
+        connection: holds the lock.
+        key: of the lock.
+        busy: says who else is at work when the lock is not to be had.
+        shared: whether others may hold it too.
+
+    Raises:
+        BusyError: somebody holds it and goes on holding it.
+    """
+    deadline = time.monotonic() + _LOCK_PATIENCE_S
+    while not try_session_lock(connection, key, shared=shared):
+        if time.monotonic() > deadline:
+            raise BusyError(busy, hint="wait until it has ended, then try again")
+        time.sleep(_LOCK_RETRY_S)
 
 
 def require_no_bulk_load(connection: Connection[Any]) -> None:

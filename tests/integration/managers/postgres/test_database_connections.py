@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -16,7 +17,13 @@ import pytest
 from psycopg import sql
 
 from data_platform.errors import BusyError, ConfigurationError, DataPlatformError, StoreError, StoreUnavailableError
-from data_platform.managers.postgres.database import connect, server_info, translate_errors, try_session_lock
+from data_platform.managers.postgres.database import (
+    connect,
+    server_info,
+    take_session_lock,
+    translate_errors,
+    try_session_lock,
+)
 from dev.embedded_postgres import EmbeddedPostgres
 from dev.state import free_port
 
@@ -93,6 +100,27 @@ def test_a_lock_lasts_as_long_as_its_session(url: str) -> None:
         while not try_session_lock(other, 7_000_001):
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_a_holder_that_has_just_gone_is_waited_out(url: str) -> None:
+    """A server process ends a moment after its client closed or was killed, and holds its locks until then."""
+    with connect(url, purpose="a", autocommit=True) as one, connect(url, purpose="b", autocommit=True) as other:
+        assert try_session_lock(one, 7_000_004)
+        going = threading.Timer(0.5, one.close)
+        going.start()
+        take_session_lock(other, 7_000_004, "somebody is at work")
+        going.join()
+        assert one.closed
+
+
+def test_a_holder_that_stays_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data_platform.managers.postgres.database._LOCK_PATIENCE_S", 0.2)
+    with connect(url, purpose="a", autocommit=True) as one, connect(url, purpose="b", autocommit=True) as other:
+        take_session_lock(one, 7_000_005, "nobody is", shared=True)
+        take_session_lock(other, 7_000_005, "nobody is", shared=True)
+        with pytest.raises(BusyError, match="somebody is at work") as caught:
+            take_session_lock(other, 7_000_005, "somebody is at work")
+        assert caught.value.retryable
 
 
 # -------------------------------------------------------------------- errors of connecting, by address
