@@ -17,33 +17,29 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from benchmarks.dataset import figure_line, in_child, peak_mb
 from benchmarks.migration import sample_corpus
-from dev.state import REPOSITORY
+from benchmarks.rebuild import KEY, rate_line, send, write_rows
+from dev.stand_in import run_apart
 
 __all__ = ["Figures", "lines", "measure"]
 
-DIMENSION, BATCH_ROWS = 768, 2_000
+DIMENSION = 768
 _LEAST_PER_SECOND, _MOST_MB = 8_000.0, 400.0
-_COLLECTION = "news_20240101T000000000000Z"
-_KEY = "key"
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured: embedder -> what its process says (points, seconds, reading_s, cpu_s, peak_mb)."""
+    """What was measured: embedder -> what its process says (rows, seconds, reading_s, cpu_s, peak_mb)."""
 
     told: dict[str, dict[str, Any]]
 
@@ -75,92 +71,36 @@ def measure(corpus: Path, points: int) -> Figures:
     """
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.arrow"
-        _write_rows(corpus, rows)
+        write_rows(corpus, rows)
         return Figures({embedder: _against_sink(embedder, rows, points) for embedder in ("hashing", "prepared")})
 
 
 def _against_sink(embedder: str, rows: Path, points: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "dev.qdrant_server", "--sink", "--key", _KEY]
-    sink = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
-    try:
-        url = sink.stdout.readline().strip() if sink.stdout else ""
+    with run_apart("dev.qdrant_server", "--sink", "--key", KEY) as url:
         return in_child("benchmarks.reindex_qdrant", dict(os.environ), embedder, str(rows), url, str(points))
-    finally:
-        sink.kill()
-        sink.wait()
 
 
-def _write_rows(corpus: Path, to: Path) -> None:
-    """Write the rows of a corpus that admission takes as batches, as the change feed gives them."""
-    from data_platform.models.columns import NORMAL_SCHEMA, REQUIRED_COLUMNS
-    from data_platform.settings import Settings
-    from data_platform.sources.dataset import open_source
-
-    source = open_source(str(corpus), settings=Settings())
-    with pa.OSFile(str(to), "wb") as file, pa.ipc.new_stream(file, NORMAL_SCHEMA) as stream:
-        for file_of in source.snapshot.files:
-            for group in range(len(file_of.row_groups)):
-                for normal in source.batches(file_of.path, row_group=group, batch_rows=BATCH_ROWS):
-                    rows = normal.batch
-                    for name in REQUIRED_COLUMNS:
-                        rows = rows.filter(rows.column(name).is_valid())
-                    stream.write_batch(rows)
-
-
-def _batches(rows: str, points: int) -> Iterator[pa.RecordBatch]:
-    """Give rows, again and again, until there are enough."""
-    left = points
-    while left > 0:
-        with pa.OSFile(rows, "rb") as file, pa.ipc.open_stream(file) as stream:
-            for batch in stream:
-                yield batch.slice(0, left)
-                left -= batch.num_rows
-                if left <= 0:
-                    return
-
-
-def _do(embedder: str, rows: str, url: str, points: str) -> int:
-    """Write as a task would, and print what it took."""
+def _do(embedder: str, rows: str, url: str, points: str) -> dict[str, Any]:
+    """Write as a task would."""
     from data_platform.managers.embeddings.hashing import HashingEmbedder
     from data_platform.managers.qdrant.index import QdrantIndex
     from data_platform.managers.qdrant.session import QdrantSession
-    from data_platform.managers.search_index import Card
     from data_platform.settings import Settings
 
-    session = QdrantSession(Settings(qdrant_url=url, qdrant_api_key=_KEY))
+    session = QdrantSession(Settings(qdrant_url=url, qdrant_api_key=KEY))
     index = QdrantIndex(session, HashingEmbedder(DIMENSION) if embedder == "hashing" else Prepared())
-    index.create(_COLLECTION, Card("benchmark"))
-    written, writing_s, cpu, started = 0, 0.0, time.process_time(), time.monotonic()
-    for batch in _batches(rows, int(points)):
-        begun = time.monotonic()
-        written += index.write(_COLLECTION, batch).written
-        writing_s += time.monotonic() - begun
-    seconds = time.monotonic() - started
-    counted = index.count(_COLLECTION)
-    if counted != written:
-        raise SystemExit(f"{written} points were said to be written, the sink counted {counted}")
-    told = {
-        "points": counted,
-        "seconds": seconds,
-        "reading_s": seconds - writing_s,
-        "cpu_s": time.process_time() - cpu,
-        "peak_mb": peak_mb(),
-    }
-    index.close()
-    print(json.dumps(told))
-    return 0
+    return send(index, rows, int(points))
 
 
 def lines(figures: Figures) -> list[str]:
     """Return what was measured, against the limits."""
-    found = [f"{figures.told['hashing']['points']:,} points of {DIMENSION} numbers into a sink, {os.cpu_count()} cores"]
+    found = [f"{figures.told['hashing']['rows']:,} points of {DIMENSION} numbers into a sink, {os.cpu_count()} cores"]
     for embedder, told in figures.told.items():
-        rate = told["points"] / told["seconds"]
-        is_met = "met" if rate >= _LEAST_PER_SECOND else "NOT MET"
+        alone = told["seconds"] - told["reading_s"]
         found += [
-            f"  {f'{embedder}, with reading':<56} {rate:8,.0f} /s  {is_met}: at least {_LEAST_PER_SECOND:,.0f} /s",
-            f"  {f'{embedder}, without reading':<56} {told['points'] / (told['seconds'] - told['reading_s']):8,.0f} /s",
-            figure_line(f"{embedder}, processor for 1,000 points", told["cpu_s"] / told["points"] * 1e6, "ms"),
+            rate_line(f"{embedder}, with reading", told["rows"], told["seconds"], _LEAST_PER_SECOND),
+            rate_line(f"{embedder}, without reading", told["rows"], alone),
+            figure_line(f"{embedder}, processor for 1,000 points", told["cpu_s"] / told["rows"] * 1e6, "ms"),
             figure_line(f"{embedder}, largest memory", told["peak_mb"], "MB", _MOST_MB),
         ]
     return found
@@ -175,7 +115,8 @@ def main() -> int:
     parser.add_argument("--do", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.do:
-        return _do(*arguments.do)
+        print(json.dumps({**_do(*arguments.do), "peak_mb": peak_mb()}))
+        return 0
     corpus = arguments.corpus or sample_corpus(arguments.rows)
     print("\n".join(lines(measure(corpus, arguments.points))), flush=True)
     return 0

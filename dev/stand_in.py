@@ -1,11 +1,12 @@
-"""What the stand-ins of services with a JSON API share: a server on loopback that plays faults on the way.
+"""What the stand-ins of services with a JSON API share: whole requests, whole answers, and the faults on the way.
 
-A stand-in is a `StandIn` that says what a request is answered with (`answer`); connections, faults, the record of
-requests and the end of it all are here.
+A stand-in is a `StandIn` that says what a request is answered with (`answer`); faults and the record of requests are
+here.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import socket
@@ -13,32 +14,39 @@ import struct
 import sys
 import tempfile
 import threading
-import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import IO, Any, Self, cast
+from typing import IO, Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from dev.hub_server.exchange import Body
-from dev.hub_server.faults import Fault as HubFault
-from dev.hub_server.faults import FaultPlan
+from dev import http_faults
 from dev.lifeline import Lifeline
+from dev.loopback_server import Body, LoopbackHandler, LoopbackServer
 from dev.processes import wait_until
 
-__all__ = ["Fault", "RefusalError", "Reply", "Request", "StandIn", "json_reply", "parse_json", "run_apart"]
+__all__ = [
+    "Fault",
+    "RefusalError",
+    "Reply",
+    "Request",
+    "StandIn",
+    "json_reply",
+    "parse_json",
+    "run_apart",
+    "serve_apart",
+]
 
 _JSON = "application/json; charset=utf-8"
 _START_SECONDS = 60
 
 
 @dataclass
-class Fault(HubFault):
+class Fault(http_faults.Fault):
     """What goes wrong with requests in whose "METHOD /path" a regular expression is found.
 
     To lose an answer after the work is done: `after=True` with `drop`, `reset`, `cut`, a `status`, or a `delay` longer
@@ -144,45 +152,48 @@ def run_apart(module: str, *arguments: str) -> Iterator[str]:
             lifeline.stop()
 
 
-class StandIn(ABC):
+def serve_apart(make: Callable[..., StandIn], module: str, about: str | None, *, counted: str) -> None:
+    """Be the process that `run_apart` starts: tell the address in the first line, and serve until it is ended.
+
+    Args:
+        make: a stand-in that can be a sink.
+        module: such as `dev.typesense_server`.
+        about: what the program is.
+        counted: what a sink counts.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about)
+    parser.add_argument("--port", type=int, default=0, help="0: any free one")
+    parser.add_argument("--key", default="key", help="the key that may do everything")
+    parser.add_argument("--sink", action="store_true", help=f"count {counted} and do not keep them")
+    told = parser.parse_args()
+    with make(keys=[told.key], port=told.port, is_sink=told.sink) as server:
+        print(server.url, flush=True)
+        threading.Event().wait()
+
+
+class StandIn(LoopbackServer, ABC):
     """Serves on 127.0.0.1 while it is used as a context manager.
 
     Attributes:
-        url: the base address, without a final slash.
-        port: its port.
         requests: "METHOD /path" of each request, in order.
         faults: faults to play; change it at any time.
         latency: seconds that every request waits before it is looked at.
     """
 
     def __init__(self, *, port: int = 0) -> None:
+        super().__init__(_Handler, port=port)
         self.requests: list[str] = []
-        self.faults: list[HubFault] = []
-        self.fault_plan = FaultPlan()
+        self.faults: list[Fault] = []
+        self.fault_plan = http_faults.FaultPlan()
         self.latency = 0.0
-        self.connections: set[socket.socket] = set()
-        self.closing = threading.Event()
-        self._http = _Http(("127.0.0.1", port), type("Handler", (_Handler,), {"stand_in": self}))
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
-        self.port = self._http.server_port
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closing.set()
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-        for connection in list(self.connections):  # kept alive by clients, they would be served on
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
 
     def asked(self, pattern: str) -> list[str]:
         """Return the requests in whose "METHOD /path" a regular expression is found, in order."""
         return [request for request in list(self.requests) if re.search(pattern, request)]
+
+    def record(self, request: Request) -> None:
+        """Take down a request that came, whatever becomes of it."""
+        self.requests.append(request.name)
 
     @abstractmethod
     def answer(self, request: Request) -> Reply:
@@ -200,58 +211,33 @@ class StandIn(ABC):
             return self.refuse(error.status, str(error))
 
 
-class _Http(ThreadingHTTPServer):
-    request_queue_size = 128  # clients with many connections open them at once
-
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
-        if not isinstance(sys.exception(), ConnectionError):  # a client that leaves is no error
-            print(f"a stand-in failed on a request of {client_address}", file=sys.stderr)
-            traceback.print_exc()
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     stand_in: StandIn
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     wbufsize = -1  # headers and body leave in one piece
-
-    def setup(self) -> None:
-        super().setup()
-        self.stand_in.connections.add(self.connection)
-
-    def finish(self) -> None:
-        self.stand_in.connections.discard(self.connection)
-        with suppress(OSError, ValueError):  # what is left to flush goes nowhere after a reset
-            super().finish()
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet: `StandIn.requests` has it."""
 
     def serve(self) -> None:
         """Answer one request, or play the fault that strikes it."""
-        request = self._request()
-        self.stand_in.requests.append(request.name)
-        if self.stand_in.latency:
-            self.stand_in.closing.wait(self.stand_in.latency)
-        fault = self.stand_in.fault_plan.strike(self.stand_in.faults, request.name)
+        stand_in, request = self.stand_in, self._request()
+        stand_in.record(request)
+        if stand_in.latency:
+            stand_in.closing.wait(stand_in.latency)
+        fault = stand_in.fault_plan.strike(stand_in.faults, request.name)
         if fault is None:
-            self._send(self.stand_in.reply_to(request))
+            self._send(stand_in.reply_to(request))
             return
-        is_lost = fault.drop or bool(fault.status) or _resets(fault)
+        is_lost = fault.drop or fault.reset or bool(fault.status)
         if not fault.after:
-            self.stand_in.closing.wait(fault.delay)
-        reply = self.stand_in.reply_to(request) if fault.after or not is_lost else None
+            stand_in.closing.wait(fault.delay)
+        reply = stand_in.reply_to(request) if fault.after or not is_lost else None
         if fault.after:
-            self.stand_in.closing.wait(fault.delay)
-        if _resets(fault):
+            stand_in.closing.wait(fault.delay)
+        if fault.reset:
             self._reset()
         elif fault.drop:
             self.close_connection = True
         elif fault.status or reply is None:
-            status = fault.status or HTTPStatus.INTERNAL_SERVER_ERROR
-            words = fault.message if isinstance(fault, Fault) else "planted by a test"
-            told = self.stand_in.refuse(status, words)
-            self._send(Reply(status, told.body, {**told.headers, **fault.headers}), fault.cut)
+            told = stand_in.refuse(fault.status or HTTPStatus.INTERNAL_SERVER_ERROR, fault.message)
+            self._send(replace(told, headers={**told.headers, **fault.headers}), fault.cut)
         else:
             self._send(reply, fault.cut)
 
@@ -265,10 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
         return Request(self.command, split.path, split.query, query, headers, body)
 
     def _send(self, reply: Reply, cut: int | None = None) -> None:
-        self.send_response(reply.status)
-        for name, value in {**reply.headers, "Content-Length": str(len(reply.body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
+        self.send_head(reply.status, {**reply.headers, "Content-Length": str(len(reply.body))})
         self.wfile.write(reply.body[:cut])
         self.close_connection = self.close_connection or cut is not None
 
@@ -277,7 +260,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
         self.close_connection = True
-
-
-def _resets(fault: HubFault) -> bool:
-    return isinstance(fault, Fault) and fault.reset

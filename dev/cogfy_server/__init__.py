@@ -8,12 +8,12 @@ and wide windows with 502 or 504, records of one article may stand there twice, 
     with CogfyServer(store, keys=["secret"]) as server:
         httpx.get(f"{server.url}collections", headers={"Api-Key": "secret"}, params={"pageNumber": 0})
 
-Faults can be planted on demand: those of the store and the server by their attributes, any other as a `Fault` of the
-Hub's stand-in, on "METHOD /path".
+Faults can be planted on demand: those of the store and the server by their attributes, any other as a `Fault` on
+"METHOD /path".
 """
 
 from dev.cogfy_server.server import CogfyServer
 from dev.cogfy_server.store import Answer, CogfyStore, Collection
-from dev.hub_server.faults import Fault
+from dev.stand_in import Fault
 
 __all__ = ["Answer", "CogfyServer", "CogfyStore", "Collection", "Fault"]

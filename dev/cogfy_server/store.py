@@ -7,8 +7,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
+
+from dev.stand_in import RefusalError
 
 __all__ = ["Answer", "BadRequestError", "CogfyStore", "Collection", "Property"]
 
@@ -29,8 +32,11 @@ _COMPUTED = {
 }
 
 
-class BadRequestError(Exception):
+class BadRequestError(RefusalError):
     """What is sent cannot be used; answered with 400."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(HTTPStatus.BAD_REQUEST, message)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dev.gov_web import pages
 
 __all__ = [
     "WebFault",
-    "WebFaultPlan",
     "anti_bot",
     "bomb",
     "empty",
@@ -66,26 +63,6 @@ class WebFault:
     cut: int | None = None
     drip: tuple[int, float] | None = None
     endless: bool = False
-
-
-class WebFaultPlan:
-    """Says which fault strikes a request; safe to ask from many threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def strike(self, faults: Iterable[WebFault], request: str) -> WebFault | None:
-        """Return the fault to play, and count it."""
-        with self._lock:
-            for fault in list(faults):
-                if not fault.times or not re.search(fault.pattern, request):
-                    continue
-                if fault.skip:
-                    fault.skip -= 1
-                    continue
-                fault.times -= 1
-                return fault
-        return None
 
 
 def hanging(pattern: str, seconds: float = 3600.0, *, times: int = _EVER, skip: int = 0) -> WebFault:

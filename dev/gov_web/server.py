@@ -11,21 +11,18 @@ input ends. HTTP/1.1; the server has no HTTP/2.
 from __future__ import annotations
 
 import argparse
-import socket
 import sys
 import threading
 import time
-import traceback
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
 from urllib.parse import unquote, urlsplit
 
-from dev.gov_web.faults import WebFault, WebFaultPlan
+from dev.gov_web.faults import WebFault
 from dev.gov_web.site_plan import Answer, GovWeb, plan_of
+from dev.http_faults import FaultPlan
+from dev.loopback_server import LoopbackHandler, LoopbackServer
 
 __all__ = ["GovWebServer", "Request"]
 
@@ -47,7 +44,7 @@ class Request:
         return f"{self.host}{unquote(self.path)}" + (f"?{self.query}" if self.query else "")
 
 
-class GovWebServer:
+class GovWebServer(LoopbackServer):
     """Serves made-up sites on 127.0.0.1 while it is used as a context manager.
 
     Attributes:
@@ -60,19 +57,15 @@ class GovWebServer:
     """
 
     def __init__(self, web: GovWeb, *, port: int = 0, latency: float = 0.0) -> None:
+        super().__init__(_Handler, port=port)
         self.web = web
         self.latency = latency
         self.faults: list[WebFault] = []
         self.requests: list[Request] = []
         self.most_at_once: Counter[str] = Counter()
-        self.fault_plan = WebFaultPlan()
-        self.stopping = threading.Event()
-        self.connections: set[socket.socket] = set()
+        self.fault_plan = FaultPlan()
         self._under_way: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._http = _Http(("127.0.0.1", port), type("Handler", (_Handler,), {"gov": self}))
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
 
     def asked(self, part: str) -> list[Request]:
         """Return the requests in whose address a text is found."""
@@ -90,49 +83,11 @@ class GovWebServer:
         with self._lock:
             self._under_way[request.host] -= 1
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-        for connection in list(self.connections):  # kept alive by clients, they would be served on
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+class _Handler(LoopbackHandler):
+    stand_in: GovWebServer
 
-
-class _Http(ThreadingHTTPServer):
-    request_queue_size = 128
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
-        if not isinstance(sys.exception(), OSError):  # a client that leaves is no error
-            print(f"the stand-in of the sites failed on a request of {client_address}", file=sys.stderr)
-            traceback.print_exc()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    gov: GovWebServer
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def setup(self) -> None:
-        super().setup()
-        self.gov.connections.add(self.connection)
-
-    def finish(self) -> None:
-        self.gov.connections.discard(self.connection)
-        with suppress(OSError):
-            super().finish()
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet: `GovWebServer.requests` has it."""
-
-    def do_GET(self) -> None:
+    def serve(self) -> None:
         """Answer one request, or play the fault that strikes it."""
         split = urlsplit(self.path)
         host = (self.headers.get("Host") or "").partition(":")[0].lower()
@@ -144,26 +99,28 @@ class _Handler(BaseHTTPRequestHandler):
             self.headers.get("User-Agent") or "",
             self.headers.get("Accept-Language") or "",
         )
-        self.gov.begin(request)
+        self.stand_in.begin(request)
         try:
-            fault = self.gov.fault_plan.strike(self.gov.faults, request.address)
-            self.gov.stopping.wait(self.gov.latency + (fault.delay if fault else 0.0))
+            fault = self.stand_in.fault_plan.strike(self.stand_in.faults, request.address)
+            self.stand_in.closing.wait(self.stand_in.latency + (fault.delay if fault else 0.0))
             if fault is None:
-                self._send(self.gov.web.answer(host, split.path, split.query))
-            elif fault.drop or (fault.delay and self.gov.stopping.is_set()):
+                self._send(self.stand_in.web.answer(host, split.path, split.query))
+            elif fault.drop or (fault.delay and self.stand_in.closing.is_set()):
                 self.close_connection = True
             else:
                 self._send_fault(fault, split.path, split.query, host)
         finally:
-            self.gov.end(request)
+            self.stand_in.end(request)
+
+    do_GET = serve  # noqa: N815 -- named by http.server
 
     def _send(self, answer: Answer) -> None:
-        self._head(answer.status, {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body))})
+        self.send_head(answer.status, {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body))})
         self.wfile.write(answer.body)
 
     def _send_fault(self, fault: WebFault, path: str, query: str, host: str) -> None:
         if fault.body is None:
-            usual = self.gov.web.answer(host, path, query)
+            usual = self.stand_in.web.answer(host, path, query)
             body = usual.body.decode().encode(fault.encoding, "replace")
             if fault.encoding != "utf-8":
                 body = body.replace(b'<meta charset="utf-8">', b"", 1)
@@ -173,11 +130,11 @@ class _Handler(BaseHTTPRequestHandler):
         kind = kind.partition(";")[0] + (f"; charset={fault.says}" if fault.says else "")
         headers = {"Content-Type": kind, **fault.headers}
         if fault.endless:
-            self._head(status, {**headers, "Connection": "close"})
-            while not self.gov.stopping.is_set():
+            self.send_head(status, {**headers, "Connection": "close"})
+            while not self.stand_in.closing.is_set():
                 self.wfile.write(body)
             return
-        self._head(status, {**headers, "Content-Length": str(len(body))})
+        self.send_head(status, {**headers, "Content-Length": str(len(body))})
         if fault.cut is not None:
             self.wfile.write(body[: fault.cut])
             self.close_connection = True
@@ -186,18 +143,10 @@ class _Handler(BaseHTTPRequestHandler):
             for start in range(0, len(body), size):
                 self.wfile.write(body[start : start + size])
                 self.wfile.flush()
-                if self.gov.stopping.wait(pause):
+                if self.stand_in.closing.wait(pause):
                     break
         else:
             self.wfile.write(body)
-
-    def _head(self, status: int, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        if headers.get("Connection") == "close":
-            self.close_connection = True
-        self.end_headers()
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ Large files go through Git LFS, to a client with HF_HUB_DISABLE_XET=1 in its env
 imported; or through Xet, to a client without it and a server with `xet=True`.
 """
 
-from dev.hub_server.faults import Fault
+from dev.http_faults import Fault
 from dev.hub_server.server import HubServer
 from dev.hub_server.store import HubStore
 from dev.hub_server.tokens import Token

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from dev.hub_server.blobs import pieces
 from dev.hub_server.store import Files
 from dev.hub_server.tokens import Token
+from dev.loopback_server import Body
 
 if TYPE_CHECKING:
     from dev.hub_server.server import HubServer
 
-__all__ = ["Answer", "Body", "Exchange", "file_answer", "json_answer", "refusal"]
+__all__ = ["Answer", "Exchange", "file_answer", "json_answer", "refusal"]
 
-_CHUNK = 1 << 20
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _LINK_PAGE = "cursor"
 
@@ -69,54 +69,6 @@ def file_answer(path: Path, etag: str, wanted: str, headers: Mapping[str, str]) 
         return refusal(416, "Range Not Satisfiable", headers={**headers, "Content-Range": f"bytes */{size}"})
     sent |= {"Content-Range": f"bytes {first}-{stop - 1}/{size}", "Content-Length": str(stop - first)}
     return Answer(206, sent, pieces(path, first, stop))
-
-
-class _Source(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-    def readline(self) -> bytes: ...
-
-
-class Body:
-    """The body of a request, read from the connection in pieces, whether its length is announced or it is chunked."""
-
-    def __init__(self, source: _Source, headers: Mapping[str, str]) -> None:
-        self._source = source
-        self._chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
-        self._left = int(headers.get("Content-Length") or 0)  # of the body; of the present chunk, if chunked
-        self._pieces = self._chunks() if self._chunked else self._plain()
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._pieces
-
-    def lines(self) -> Iterator[bytes]:
-        """Yield the lines that are not empty."""
-        rest = b""
-        for piece in self:
-            *lines, rest = (rest + piece).split(b"\n") if b"\n" in piece else [rest + piece]
-            yield from filter(None, lines)
-        if rest:
-            yield rest
-
-    def drain(self) -> None:
-        """Read to the end, so that the connection can carry the next request."""
-        for _ in self:
-            pass
-
-    def _plain(self) -> Iterator[bytes]:
-        while self._left:
-            piece = self._source.read(min(_CHUNK, self._left))
-            if not piece:
-                raise ConnectionResetError("the client left in the middle of a request")
-            self._left -= len(piece)
-            yield piece
-
-    def _chunks(self) -> Iterator[bytes]:
-        while size := int(self._source.readline().split(b";")[0].strip() or b"0", 16):
-            self._left = size
-            yield from self._plain()
-            self._source.readline()
-        while self._source.readline().strip():
-            pass
 
 
 @dataclass

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import re
-import socket
-import sys
-import threading
-import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
 from urllib.parse import unquote, urlsplit
 
+from dev.http_faults import Fault, FaultPlan
 from dev.hub_server import lfs, reading, writing
-from dev.hub_server.exchange import Answer, Body, Exchange, refusal
-from dev.hub_server.faults import Fault, FaultPlan
+from dev.hub_server.exchange import Answer, Exchange, refusal
 from dev.hub_server.store import HubStore
 from dev.hub_server.tokens import Token, as_tokens
+from dev.loopback_server import Body, LoopbackHandler, LoopbackServer
 
 __all__ = ["HubServer"]
 
@@ -59,7 +52,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], _Route]] = [
 ]
 
 
-class HubServer:
+class HubServer(LoopbackServer):
     """Serves a store on 127.0.0.1 while it is used as a context manager.
 
     Attributes:
@@ -86,6 +79,8 @@ class HubServer:
         quota_bytes: int | None = None,
         xet: bool = False,
     ) -> None:
+        super().__init__(_Handler, port=port)
+        self.files_url = f"http://localhost:{self.port}"
         self.store = store
         self.tokens = as_tokens(tokens)
         self.page_size = page_size
@@ -96,70 +91,34 @@ class HubServer:
         self.faults: list[Fault] = []
         self.fault_plan = FaultPlan()
         self.on_commit: Callable[[str], object] | None = None
-        self.connections: set[socket.socket] = set()
-        self._http = _Http(("127.0.0.1", port), type("Handler", (_Handler,), {"hub": self}))
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-        self.files_url = f"http://localhost:{self._http.server_port}"
 
     @property
     def stored_bytes(self) -> int:
         """How many bytes the contents of all files take up on disk."""
         return self.store.stored_bytes()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+    def __exit__(self, *raised: object) -> None:
+        super().__exit__(*raised)
         self.store.xet.close_sessions()
-        for connection in list(self.connections):  # kept alive by clients, they would be served on
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
 
 
-class _Http(ThreadingHTTPServer):
-    request_queue_size = 128  # writers that race connect at once
-
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
-        if not isinstance(sys.exception(), ConnectionError):  # a client that leaves is no error
-            print(f"the stand-in of the Hub failed on a request of {client_address}", file=sys.stderr)
-            traceback.print_exc()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    hub: HubServer
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def setup(self) -> None:
-        super().setup()
-        self.hub.connections.add(self.connection)
-
-    def finish(self) -> None:
-        self.hub.connections.discard(self.connection)
-        super().finish()
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet: `HubServer.requests` has it."""
+class _Handler(LoopbackHandler):
+    stand_in: HubServer
 
     def serve(self) -> None:
         """Answer one request, or play the fault that strikes it."""
-        split = urlsplit(self.path)
+        hub, split = self.stand_in, urlsplit(self.path)
         headers = {name.title(): value for name, value in self.headers.items()}
-        x = Exchange(self.hub, self.command, split.path, split.query, headers, Body(self.rfile, headers))
+        x = Exchange(hub, self.command, split.path, split.query, headers, Body(self.rfile, headers))
         request = f"{self.command} {unquote(split.path)}"
-        self.hub.requests.append(request)
-        fault = self.hub.fault_plan.strike(self.hub.faults, request)
+        hub.requests.append(request)
+        fault = hub.fault_plan.strike(hub.faults, request)
         if fault is None:
             self._send(x, _answer(x))
             return
         answer = _answer(x) if fault.after or not (fault.drop or fault.status) else None
         x.body.drain()
-        time.sleep(fault.delay)
+        hub.closing.wait(fault.delay)
         if fault.drop:
             self.close_connection = True
             return
@@ -174,10 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, x: Exchange, answer: Answer, cut: int | None = None) -> None:
         x.body.drain()
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        self.end_headers()
+        self.send_head(answer.status, answer.headers)
         for piece in answer.body if self.command != "HEAD" else ():
             self.wfile.write(piece if cut is None else piece[:cut])
             cut = None if cut is None else max(0, cut - len(piece))

@@ -2,23 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-import threading
-
 from dev.qdrant_server.server import QdrantServer
-
-
-def main() -> None:
-    """Serve until the process is ended."""
-    parser = argparse.ArgumentParser(prog="python -m dev.qdrant_server", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="0: any free one")
-    parser.add_argument("--key", default="key", help="the key that may do everything")
-    parser.add_argument("--sink", action="store_true", help="count points and do not keep them")
-    told = parser.parse_args()
-    with QdrantServer(keys=[told.key], port=told.port, is_sink=told.sink) as server:
-        print(server.url, flush=True)
-        threading.Event().wait()
-
+from dev.stand_in import serve_apart
 
 if __name__ == "__main__":
-    main()
+    serve_apart(QdrantServer, "dev.qdrant_server", __doc__, counted="points")

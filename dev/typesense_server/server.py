@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from dev.stand_in import RefusalError, Reply, Request, StandIn, json_reply
 from dev.typesense_server.filters import parse_filter
+from dev.typesense_server.rules import KINDS, on_rules
 from dev.typesense_server.schema import InvalidDocumentError
 from dev.typesense_server.search import search, shown
 from dev.typesense_server.store import Collection, FailingDocument, TypesenseStore
@@ -164,9 +165,18 @@ class TypesenseServer(StandIn):
                 return json_reply(self._alter(store.collection(name), _body(request)))
             case ("DELETE", name):
                 return json_reply(store.delete_collection(name))
-            case (_, name, "documents", *_):
-                return self._in_documents(request, name, parts[2:])
+            case (_, name, kind, *its):
+                return self._in_collection(request, name, kind, tuple(its))
         raise RefusalError(404, "Not Found")
+
+    def _in_collection(self, request: Request, name: str, kind: str, parts: tuple[str, ...]) -> Reply:
+        if kind == "documents":
+            return self._in_documents(request, name, parts)
+        if kind not in KINDS:
+            raise RefusalError(404, "Not Found")
+        sent = _body(request) if request.method == "PUT" else None
+        with self.store.lock:
+            return json_reply(on_rules(self.store.collection(name), kind, request.method, parts, sent))
 
     def _alter(self, collection: Collection, told: object) -> object:
         if not isinstance(told, dict) or not told:

@@ -48,6 +48,7 @@ class Collection:
         counted: how many documents a sink took.
         created_at: Unix seconds.
         options: what else was declared.
+        rules: `synonyms` and `overrides`, each id -> rule.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Collection:
     counted: int = 0
     created_at: int = field(default_factory=lambda: int(time.time()))
     options: dict[str, Any] = field(default_factory=dict)
+    rules: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: {"synonyms": {}, "overrides": {}})
     _numbers: count[int] = field(default_factory=count)
 
     def summary(self) -> dict[str, Any]:

@@ -262,3 +262,24 @@ def test_export_gives_a_line_each(news: Any) -> None:
     lines = [json.loads(line) for line in some.split("\n")]
     assert lines == [{"id": "a", "published_at": 10}, {"id": "b", "published_at": 20}]
     assert "title" not in news.documents.export({"exclude_fields": "title"})
+
+
+# Synonyms and overrides
+
+
+def test_synonyms_and_overrides_belong_to_their_collection(client: typesense.Client, news: Any) -> None:
+    client.collections.create({**SCHEMA, "name": "news_2"})
+    override = {"rule": {"query": "q", "match": "exact"}, "excludes": [{"id": "a"}]}
+    news.synonyms.upsert("s", {"synonyms": ["a", "b"]})
+    news.overrides.upsert("o", override)
+    assert news.synonyms.retrieve() == {"synonyms": [{"id": "s", "root": "", "synonyms": ["a", "b"]}]}
+    assert news.synonyms["s"].retrieve()["synonyms"] == ["a", "b"]
+    assert news.overrides.retrieve() == {"overrides": [{"id": "o", "includes": [], **override}]}
+    assert client.collections["news_2"].synonyms.retrieve() == {"synonyms": []}
+    assert news.overrides["o"].delete() == {"id": "o"}
+    with pytest.raises(ObjectNotFound):
+        news.overrides["o"].retrieve()
+    with pytest.raises(RequestMalformed):
+        news.synonyms.upsert("s", {"synonyms": []})
+    with pytest.raises(RequestMalformed):
+        news.overrides.upsert("o", {"includes": []})

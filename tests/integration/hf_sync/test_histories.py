@@ -6,25 +6,22 @@ from PostgreSQL by the view alone; into which file a row belongs is worked out h
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
 import pytest
-from hypothesis import HealthCheck, Phase, currently_in_test_context, event, example, given, settings
+from hypothesis import currently_in_test_context, event, example, given
 from hypothesis import strategies as st
 
-from data_platform import failpoints
-from data_platform.failpoints import FailpointError
 from data_platform.managers.dataset_manager import DatasetManager
 from data_platform.managers.postgres_manager import PostgresManager
+from tests.support.histories import Crash, Life, crashes, histories, is_broken_off, playing, step, steps
 from tests.support.hub import DATASET, QUICK, REDUCED, Hub, columns, parquet_bytes, published
 from tests.support.sources import Row, article, theme_codes
 from tests.support.stores import Store
-from tests.support.syncs import POINTS, Jobs, checked, in_news, is_in_step, on_the_hub, update
+from tests.support.syncs import POINTS, Jobs, checked, in_news, is_in_step, on_the_hub
 
 #: Ids whose order differs between collations, letters, cases and forms of one letter.
 IDS = ["a", "B", "é", "e\u0301", "a b", "🛰", "../x", "%s"]
@@ -45,57 +42,47 @@ UNDATED = [article(10, unique_id="held 0", published_at=None), article(11, uniqu
 #: Written by a transaction that stays open for a while.
 LONG = [article(20, unique_id="long 0"), article(21, unique_id="long 1", published_at=INSTANTS[0])]
 
-_ids = st.sampled_from([*IDS, *(row["unique_id"] for row in LEGACY)])
-_at = st.sampled_from(INSTANTS)
-_cells = st.sampled_from(
-    [
-        {"title": "outro"},
-        {"summary": "s"},
-        {"tags": []},
-        {"tags": ["x", "é"]},
-        {"content": "c" * 70_000},
-        theme_codes("05.02"),
-    ]
-)
-_crashes = st.none() | st.tuples(st.sampled_from(POINTS), st.sampled_from([1, 1, 2]))
-_STEPS = st.one_of(
-    st.tuples(st.just("insert"), _ids, _at),
-    st.tuples(st.just("insert"), _ids, _at),
-    st.tuples(st.just("insert in both"), _ids, _at),
-    st.tuples(st.just("update"), _ids, _cells),
-    st.tuples(st.just("move"), _ids, _at),
-    st.tuples(st.just("rename"), _ids, _ids),
-    st.tuples(st.just("delete"), _ids, st.none()),
-    st.tuples(st.just("long"), st.sampled_from(["move", "delete", "insert"]), st.none()),
-    st.tuples(st.just("end of long"), st.none(), st.none()),
+_ids = [*IDS, *(row["unique_id"] for row in LEGACY)]
+_cells: list[Row] = [
+    {"title": "outro"},
+    {"summary": "s"},
+    {"tags": []},
+    {"tags": ["x", "é"]},
+    {"content": "c" * 70_000},
+    theme_codes("05.02"),
+]
+_STEPS = steps(
+    _ids,
+    INSTANTS,
+    _cells,
+    step("insert in both", st.sampled_from(_ids), st.sampled_from(INSTANTS)),
+    step("long", st.sampled_from(["move", "delete", "insert"])),
     st.tuples(st.sampled_from(["discard", "replay"]), st.sampled_from([0, 1]), st.none()),
-    st.tuples(st.just("retheme"), st.none(), st.none()),
-    st.tuples(st.just("edit card"), st.none(), st.none()),
-    st.tuples(st.just("full"), st.none(), st.none()),
+    step("retheme"),
+    step("edit card"),
+    step("full"),
 )
-_SYNC = st.tuples(st.just("sync"), st.none(), _crashes)
-#: Between two syncs little happens: what one sync gets wrong shall not be covered up by what the next one writes.
-_HISTORIES = st.lists(
-    st.lists(_STEPS, max_size=4).flatmap(lambda steps: _SYNC.map(lambda s: [*steps, s])), min_size=2, max_size=5
-).map(lambda parts: [step for part in parts for step in part])
+_HISTORIES = histories(_STEPS, step("sync", other=crashes(POINTS)), most=5)
 
 
 @dataclass
-class Life:
-    """A database and a Hub between which histories are played, one after the other."""
+class SyncLife(Life):
+    """PostgreSQL and a Hub with both datasets.
 
-    store: Store
+    Attributes:
+        hub: the Hub.
+        make_job: makes the jobs between them.
+        held: the rejects that have rows in the dataset still.
+    """
+
+    ids = IDS
     hub: Hub
-    news: PostgresManager
     make_job: Jobs
     held: list[Row] = field(default_factory=list)
-    long: psycopg.Connection[Any] | None = None
 
     def begin(self) -> None:
         """Start over: other datasets, an empty table, the legacy rows in both."""
-        self.end_of_long()
-        self.store.execute("DELETE FROM news", "DELETE FROM news_tombstones", "DELETE FROM rejects")
-        self.store.execute("DELETE FROM hf_sync_marks", "DELETE FROM consumer_positions")
+        super().begin()
         for name in (DATASET, REDUCED):
             self.hub.store.delete(name)
             self.hub.store.create(name)
@@ -105,84 +92,49 @@ class Life:
         self.held = [published(row) for row in UNDATED]
 
     def play(self, what: str, one: Any, other: Any) -> None:
-        """Take a step."""
         if what == "sync":
             self.sync(other)
         elif what == "full":
             checked(self.make_job(full=True), self.hub, self.store, held=self.held)
         elif what == "edit card":
             self.hub.put({"README.md": f"---\nlicense: mit\n---\n{len(self.hub.commits())}\n".encode()})
+        elif what == "insert in both":
+            written = self.insert(one, other)
+            DatasetManager(DATASET, settings=self.hub.settings, backoff=QUICK).insert(written)
         elif what == "long":
             self.write_long(one)
-        elif what == "end of long":
-            self.end_of_long()
         elif what in {"discard", "replay"}:
             self.settle(what, UNDATED[one])
-        else:
-            self.write(what, one, other)
-
-    def write(self, what: str, one: Any, other: Any) -> None:
-        """Change news, as the pipeline or a person does."""
-        if what in {"insert", "insert in both"}:
-            row = article(30 + IDS.index(one) if one in IDS else 40, unique_id=one, published_at=other)
-            self.news.insert(columns([row]))
-            if what == "insert in both":
-                DatasetManager(DATASET, settings=self.hub.settings, backoff=QUICK).insert(columns([row]))
-        elif what == "update":
-            update(self.news, {"unique_id": one, **other})
-        elif what == "move":
-            update(self.news, {"unique_id": one, "published_at": other})
-        elif what == "rename":
-            free = "NOT EXISTS (SELECT FROM news WHERE unique_id = %s)"
-            self.ask(f"UPDATE news SET unique_id = %s WHERE unique_id = %s AND {free}", other, one, other)
-        elif what == "delete":
-            self.ask("DELETE FROM news WHERE unique_id = %s", one)
-        else:
+        elif what == "retheme":
             self.end_of_long()  # a new name of a theme waits for the rows that the other transaction has written
             self.ask("UPDATE themes SET label = label || '!', full_name = full_name || '!' WHERE code = '05'")
+        else:
+            super().play(what, one, other)
 
-    def ask(self, statement: str, *bound: Any) -> None:
-        with self.store.connect() as connection:
-            connection.execute(statement.encode(), bound)
-
-    def sync(self, crash: tuple[str, int] | None) -> None:
+    def sync(self, crash: Crash | None) -> None:
         """Sync; broken off, the main dataset is as it was or as it should be, and nothing between."""
         if crash is not None:
             before, wanted = on_the_hub(self.hub), in_news(self.store)
-            failpoints._passed.clear()
-            os.environ["GOVBR_FAILPOINTS"] = f"{crash[0]}=raise:{crash[1]}"
-            try:
-                self.make_job().run()
-            except FailpointError:
+            if is_broken_off(self.make_job().run, crash):
                 _note(f"broken off at {crash[0]}")
                 assert on_the_hub(self.hub) in (before, wanted)
                 return
-            finally:
-                del os.environ["GOVBR_FAILPOINTS"]
         outcome = checked(self.make_job(), self.hub, self.store, held=self.held)
         _note(outcome.reason or "only the changes")
 
     def write_long(self, what: str) -> None:
         """Have somebody else's transaction write something, and leave it open."""
-        if self.long is None:
-            self.long = psycopg.connect(self.store.url)
         if what == "move":
-            self.long.execute("UPDATE news SET published_at = %s WHERE unique_id = 'long 0'", (INSTANTS[3],))
+            self.in_long("UPDATE news SET published_at = %s WHERE unique_id = 'long 0'", INSTANTS[3])
         elif what == "delete":
-            self.long.execute("DELETE FROM news WHERE unique_id = 'long 1'")
+            self.in_long("DELETE FROM news WHERE unique_id = 'long 1'")
         else:
-            self.long.execute(
+            self.in_long(
                 "INSERT INTO news (unique_id, agency_id, agency_key, agency_name, published_at, title, url)"
                 " SELECT 'late', id, key, name, %s, 't', 'https://x.br/late' FROM agencies WHERE key = 'mre'"
                 " ON CONFLICT DO NOTHING",
-                (INSTANTS[4],),
+                INSTANTS[4],
             )
-
-    def end_of_long(self) -> None:
-        if self.long is not None:
-            self.long.commit()
-            self.long.close()
-            self.long = None
 
     def settle(self, how: str, row: Row) -> None:
         """Discard a reject, or bring its article in as it should be."""
@@ -207,26 +159,16 @@ class Life:
         assert self.news.get_records_for_hf_sync().empty
         marked = {row["unique_id"] for row in self.store.query("SELECT unique_id FROM hf_sync_marks")}
         assert marked == set(self.store.published())
+        assert is_in_step(self.hub)
 
 
 @pytest.fixture
-def life(store: Store, hub: Hub, news: PostgresManager, make_job: Jobs) -> Iterator[Life]:
-    made = Life(store, hub, news, make_job)
+def life(store: Store, hub: Hub, news: PostgresManager, make_job: Jobs) -> Iterator[SyncLife]:
+    made = SyncLife(store, news, hub, make_job)
     yield made
     made.end_of_long()
 
 
-def live(life: Life, history: list[tuple[str, Any, Any]]) -> None:
-    """Play a history from the beginning."""
-    life.begin()
-    for step in history:
-        life.play(*step)
-    life.end()
-    assert is_in_step(life.hub)
-
-
-_QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-_PHASES = [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
 _CRASHED_TWICE = [
     ("insert", "a", INSTANTS[0]), ("sync", None, None),
     ("move", "a", INSTANTS[1]), ("sync", None, ("sync.before_store", 1)),
@@ -235,22 +177,22 @@ _CRASHED_TWICE = [
 ]  # fmt: skip
 
 
-@settings(max_examples=2, deadline=None, phases=_PHASES, suppress_health_check=_QUIET)
+@playing(2)
 @given(history=_HISTORIES)
 @example(history=_CRASHED_TWICE)
-def test_after_any_history_the_datasets_are_postgresql_and_the_held_rows(life: Life, history: Any) -> None:
-    live(life, history)
+def test_after_any_history_the_datasets_are_postgresql_and_the_held_rows(life: SyncLife, history: Any) -> None:
+    life.live(history)
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None, phases=_PHASES, suppress_health_check=_QUIET)
+@playing(25)
 @given(history=_HISTORIES)
-def test_after_many_histories_the_datasets_are_postgresql_and_the_held_rows(life: Life, history: Any) -> None:
-    live(life, history)
+def test_after_many_histories_the_datasets_are_postgresql_and_the_held_rows(life: SyncLife, history: Any) -> None:
+    life.live(history)
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_broken_off_at_each_place_the_next_sync_makes_up_for_it(life: Life, point: str) -> None:
+def test_broken_off_at_each_place_the_next_sync_makes_up_for_it(life: SyncLife, point: str) -> None:
     life.begin()
     life.sync((point, 1))
     life.play("insert", "é", INSTANTS[3])

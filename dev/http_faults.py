@@ -1,4 +1,4 @@
-"""Faults that a test plants in the Hub's stand-in."""
+"""Faults that a test plants in a stand-in, and which of them strikes a request."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 __all__ = ["Fault", "FaultPlan"]
 
@@ -39,14 +40,28 @@ class Fault:
     drop: bool = False
 
 
+class _Planted(Protocol):
+    pattern: str
+    times: int
+    skip: int
+
+
+_AnyFault = TypeVar("_AnyFault", bound=_Planted)
+
+
 class FaultPlan:
-    """Says which fault strikes a request; safe to ask from many threads."""
+    """Says which fault strikes a request, of whatever kind they are; safe to ask from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
-    def strike(self, faults: Iterable[Fault], request: str) -> Fault | None:
-        """Return the fault to play for "METHOD /path", and count it."""
+    def strike(self, faults: Iterable[_AnyFault], request: str) -> _AnyFault | None:
+        """Return the fault to play for a request, and count it.
+
+        Args:
+            faults: in this order, each with `pattern`, `times` and `skip` as `Fault` has them.
+            request: what the patterns are looked for in.
+        """
         with self._lock:
             for fault in list(faults):
                 if not fault.times or not re.search(fault.pattern, request):
