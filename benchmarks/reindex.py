@@ -17,31 +17,27 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import pyarrow as pa
 
 from benchmarks.dataset import figure_line, in_child, peak_mb
 from benchmarks.migration import ROWS, command, sample_corpus
+from benchmarks.rebuild import COLLECTION, KEY, rate_line, send, write_rows
 from dev.embedded_postgres import EmbeddedPostgres, system_postgres_bin
-from dev.state import REPOSITORY
+from dev.stand_in import run_apart
 
 __all__ = ["Figures", "lines", "measure"]
 
-BATCH_ROWS, CHANGED_ROWS = 2_000, 2_000
+CHANGED_ROWS = 2_000
 _LEAST_PER_SECOND, _MOST_MB, _MOST_SECONDS = 15_000.0, 400.0, 2.0
-_COLLECTION = "news_20240101T000000000000Z"
-_KEY = "key"
+_SINK = ("dev.typesense_server", "--sink", "--key", KEY)
 _IMPORTED = ("httpx", "sqlalchemy", "alembic.script", "data_platform.managers.typesense.index")
 
 
@@ -72,16 +68,16 @@ def measure(corpus: Path, loaded: Path, rows: int) -> Figures:
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="govbr-bench-") as folder:
         Path(folder).chmod(0o711)
         file = Path(folder) / "rows.arrow"
-        _write_rows(corpus, file)
-        with _sink() as port:
-            sent = in_child("benchmarks.reindex", _environment(port), "send", str(file), str(rows))
+        write_rows(corpus, file)
+        with run_apart(*_SINK) as sink:
+            sent = in_child("benchmarks.reindex", _environment(sink), "send", str(file), str(rows))
         postgres = EmbeddedPostgres(Path(folder) / "pg", bin_dir=system_postgres_bin(), bound=True)
-        with postgres as server, _sink() as port:
+        with postgres as server, run_apart(*_SINK) as sink:
             url = server.create_database("measured")
             for what in ("create-schema", "populate-agencies", "populate-themes"):
                 command(url, what)
             command(url, "migrate", "--source", str(loaded), "--no-validate")
-            environment = _environment(port, DATABASE_URL=url, STATE_URI=str(Path(folder) / "state"))
+            environment = _environment(sink, DATABASE_URL=url, STATE_URI=str(Path(folder) / "state"))
             filled = in_child("benchmarks.reindex", environment, "fill")
             with psycopg.connect(url) as connection:
                 connection.execute(
@@ -93,78 +89,27 @@ def measure(corpus: Path, loaded: Path, rows: int) -> Figures:
     return Figures(sent, filled, incremental)
 
 
-@contextmanager
-def _sink() -> Iterator[str]:
-    """The stand-in in a process of its own; gives its port."""
-    started = [sys.executable, "-m", "dev.typesense_server", "--sink", "--key", _KEY]
-    sink = subprocess.Popen(started, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
-    try:
-        yield sink.stdout.readline().strip().rpartition(":")[2] if sink.stdout else ""
-    finally:
-        sink.kill()
-        sink.wait()
-
-
-def _environment(port: str, **more: str) -> dict[str, str]:
-    where = {"TYPESENSE_HOST": "127.0.0.1", "TYPESENSE_PORT": port, "TYPESENSE_API_KEY": _KEY}
+def _environment(sink: str, **more: str) -> dict[str, str]:
+    port = sink.rpartition(":")[2]
+    where = {"TYPESENSE_HOST": "127.0.0.1", "TYPESENSE_PORT": port, "TYPESENSE_API_KEY": KEY}
     return {**os.environ, **where, **more}
-
-
-def _write_rows(corpus: Path, to: Path) -> None:
-    """Write the rows of a corpus that admission takes as batches, as the change feed gives them."""
-    from data_platform.models.columns import NORMAL_SCHEMA, REQUIRED_COLUMNS
-    from data_platform.settings import Settings
-    from data_platform.sources.dataset import open_source
-
-    source = open_source(str(corpus), settings=Settings())
-    with pa.OSFile(str(to), "wb") as file, pa.ipc.new_stream(file, NORMAL_SCHEMA) as stream:
-        for file_of in source.snapshot.files:
-            for group in range(len(file_of.row_groups)):
-                for normal in source.batches(file_of.path, row_group=group, batch_rows=BATCH_ROWS):
-                    rows = normal.batch
-                    for name in REQUIRED_COLUMNS:
-                        rows = rows.filter(rows.column(name).is_valid())
-                    stream.write_batch(rows)
-
-
-def _batches(file: str, rows: int) -> Iterator[pa.RecordBatch]:
-    """Give rows, again and again, until there are enough."""
-    left = rows
-    while left > 0:
-        with pa.OSFile(file, "rb") as opened, pa.ipc.open_stream(opened) as stream:
-            for batch in stream:
-                yield batch.slice(0, left)
-                left -= batch.num_rows
-                if left <= 0:
-                    return
 
 
 # --------------------------------------------------------------------------------- in processes of their own
 
 
 def _send(file: str, rows: str) -> dict[str, Any]:
-    from data_platform.managers.search_index import Card
     from data_platform.managers.typesense.index import TypesenseIndex
     from data_platform.settings import Settings
 
-    index = TypesenseIndex.of(Settings.from_environment())
-    index.create(_COLLECTION, Card("benchmark"))
-    written, writing_s, cpu, started = 0, 0.0, time.process_time(), time.monotonic()
-    for batch in _batches(file, int(rows)):
-        begun = time.monotonic()
-        written += index.write(_COLLECTION, batch).written
-        writing_s += time.monotonic() - begun
-    seconds, cpu_s = time.monotonic() - started, time.process_time() - cpu
-    if index.count(_COLLECTION) != written:
-        raise SystemExit(f"{written} were said to be written, the sink counted {index.count(_COLLECTION)}")
-    index.close()
-    return {"rows": written, "seconds": seconds, "reading_s": seconds - writing_s, "cpu_s": cpu_s}
+    return send(TypesenseIndex.of(Settings.from_environment()), file, int(rows))
 
 
 def _fill() -> dict[str, Any]:
     from data_platform.jobs.indexing.follow import Follower
     from data_platform.jobs.indexing.records import ReindexOptions
     from data_platform.jobs.progress import LogProgress
+    from data_platform.managers.postgres.database import connect
     from data_platform.managers.search_index import Card
     from data_platform.managers.typesense.index import TypesenseIndex
     from data_platform.settings import Settings
@@ -172,12 +117,14 @@ def _fill() -> dict[str, Any]:
     settings = Settings.from_environment()
     index = TypesenseIndex.of(settings)
     card = Card("postgres")
-    index.create(_COLLECTION, card)
-    follower = Follower(index, settings.require_database(), ReindexOptions(reader="typesense"), LogProgress())
-    started = time.monotonic()
-    follower.follow(_COLLECTION, card, is_empty=True)
-    seconds = time.monotonic() - started
-    index.point(_COLLECTION)
+    index.create(COLLECTION, card)
+    url, options = settings.require_database(), ReindexOptions(reader="typesense")
+    with connect(url, purpose="reindex lock", autocommit=True) as lock:
+        follower = Follower(index, url, options, LogProgress(), lock=lock)
+        started = time.monotonic()
+        follower.follow(COLLECTION, card, is_empty=True)
+        seconds = time.monotonic() - started
+    index.point(COLLECTION)
     index.close()
     return {"rows": follower.tally.written, "seconds": seconds}
 
@@ -198,17 +145,14 @@ def _incremental() -> dict[str, Any]:
 def lines(figures: Figures) -> list[str]:
     """Return what was measured, against the limits."""
     sent, filled, incremental = figures.sent, figures.filled, figures.incremental
-    rate = sent["rows"] / sent["seconds"]
-    told = f"{'met' if rate >= _LEAST_PER_SECOND else 'NOT MET'}: at least {_LEAST_PER_SECOND:,.0f} /s"
-    alone = sent["rows"] / (sent["seconds"] - sent["reading_s"])
-    from_postgres = filled["rows"] / filled["seconds"]
+    alone = sent["seconds"] - sent["reading_s"]
     return [
         f"{sent['rows']:,} documents into a sink, {os.cpu_count()} cores",
-        f"  {'built and sent, with reading a file':<56} {rate:8,.0f} /s  {told}",
-        f"  {'built and sent, without reading':<56} {alone:8,.0f} /s",
+        rate_line("built and sent, with reading a file", sent["rows"], sent["seconds"], _LEAST_PER_SECOND),
+        rate_line("built and sent, without reading", sent["rows"], alone),
         figure_line("processor for 1,000 documents", sent["cpu_s"] / sent["rows"] * 1e6, "ms"),
         figure_line("largest memory", sent["peak_mb"], "MB", _MOST_MB),
-        f"  {'from PostgreSQL (' + format(filled['rows'], ',') + ' rows)':<56} {from_postgres:8,.0f} /s",
+        rate_line(f"from PostgreSQL ({filled['rows']:,} rows)", filled["rows"], filled["seconds"]),
         figure_line("from PostgreSQL, largest memory", filled["peak_mb"], "MB", _MOST_MB),
         figure_line(f"incremental, {incremental['rows']:,} changes", incremental["seconds"], "s", _MOST_SECONDS),
         figure_line("incremental, what it imports", incremental["imports_s"], "s"),

@@ -56,7 +56,8 @@ a date does not wait, a run of a backfill looks once. To go on at once, mark it 
 
 `lags` also runs when a `reindex` failed. Its log says for each index which collection searches see, how many documents
 it has, its position in the change feed and what waits for it; it sets the gauges `govbr.reindex.<reader>.lag_seconds`,
-`lag_rows` and `lag_tombstones`, and **fails if a change has waited for more than 24 hours**: that is the alert.
+`lag_rows` and `lag_tombstones`, and **fails if a change has waited for more than 24 hours**: that is the alert. An
+index that was filled from the dataset follows nothing: it is late if it is a day old and the dataset has gone on.
 
 Each `reindex` that was no dry run updates the asset of its index, `typesense_news` or `qdrant_news`, with the counts
 and the collection in the event's extra. A schema that is not what it should be is an error in its log, and stands in
@@ -64,7 +65,7 @@ that extra (`drift`) and in the gauge `govbr.reindex.<reader>.drift`; a full run
 
 **Mode `huggingface`:** nobody writes PostgreSQL then, so `wait_for_write` is skipped. The indexes are brought up to
 what PostgreSQL has, and the log of `reindex` says how old that is. An index that was filled from the dataset is
-skipped, and so is the whole run where no database is set.
+skipped, and so is each where no database is set; `lags` says in every mode where they stand.
 
 ## The first time
 
@@ -81,8 +82,8 @@ again. Do it when few people search.
 ## Back
 
 * *To the collection before*: `{"reader": "typesense", "kind": "rollback", "dry_run": "no"}`. Searches see it at once,
-  and then it is brought up to now, for which alone PostgreSQL is needed. It is not tried again by itself, since a
-  second time would not mean the same.
+  and then it is brought up to now, for which alone PostgreSQL is needed. Tried again, or cleared, the same run does not
+  go back a second time.
 * *Off PostgreSQL*: `{"reader": "typesense", "kind": "full", "source": "huggingface", "dry_run": "no"}` fills a new
   collection from the published dataset; nothing of PostgreSQL is needed. Such a collection follows nothing: fill it
   again, in the same way, to renew it, or from `postgres` to have it follow again.
@@ -251,11 +252,11 @@ def reindex_consumers() -> None:
         context["reader_name"] = plan["reader"]  # type: ignore[typeddict-unknown-key]  # read by map_index_template
         return reindex_reader(context, plan, waited, statement_timeout_s=_STATEMENT_TIMEOUT_S)
 
-    # Runs when an index failed, is skipped when the run was, and has nothing to say when there is no plan.
-    @task(task_id="lags", trigger_rule="all_done_min_one_success")
-    def lag(plans: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Say where each index stands; fail if a change has waited for more than 24 hours."""
-        return measure_lags(plans, statement_timeout_s=_STATEMENT_TIMEOUT_S)
+    # Also when indexes failed, or were skipped for following nothing.
+    @task(task_id="lags", trigger_rule="all_done")
+    def lag(plans: Sequence[dict[str, Any]] | None) -> dict[str, Any]:
+        """Say where each index stands; fail if a change has waited for more than 24 hours. Skipped without a plan."""
+        return measure_lags(plans or (), statement_timeout_s=_STATEMENT_TIMEOUT_S)
 
     verdict = EmptyOperator(
         task_id="verdict",

@@ -6,13 +6,14 @@ Each function opens nothing while a DAG is parsed; what it returns is small and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from govbr.assets import NEWS_INDEXED, QDRANT_NEWS, TYPESENSE_NEWS
-from govbr.reindex_plan import ReaderPlan
+from govbr.reindex_plan import ReaderPlan, nothing_to_read
 from govbr.run_date import run_date_of_task
 from govbr.runtime import airflow_errors, reader_settings
 
@@ -47,8 +48,11 @@ def reindex_reader(
         What was done, counts, and the sensor's state and message.
 
     Raises:
-        AirflowSkipException: in mode huggingface, its collection was filled from the dataset and follows nothing.
+        AirflowSkipException: in mode huggingface, there is no database, or its collection was filled from the dataset
+            and follows nothing.
     """
+    from airflow.sdk.exceptions import AirflowSkipException
+
     from data_platform.jobs.indexing.job import run_reindex
 
     waited = waited or {"state": _NOT_WAITED, "message": "nothing was waited for, or a person marked it as done"}
@@ -56,17 +60,19 @@ def reindex_reader(
         _LOG.warning("%s is brought up to what is there now, though: %s", plan["reader"], waited["message"])
     with airflow_errors():
         its = ReaderPlan.from_dict(plan)
+        if reason := nothing_to_read(its):
+            raise AirflowSkipException(reason)
         settings = _settings_for(its, statement_timeout_s)
         _skip_if_it_follows_nothing(its, settings)
-        with _tried_once(its):
-            outcome = run_reindex(
-                settings,
-                its.options,
-                mode=its.mode,
-                run_date=run_date_of_task(context),
-                started_by=f"DAG run {context['run_id']}",
-                manager=_dataset(settings) if its.reads_dataset else None,
-            )
+        outcome = run_reindex(
+            settings,
+            # Tried again, it knows what it has done: a second try must neither go back further nor fill another one.
+            replace(its.options, run=context["run_id"]),
+            mode=its.mode,
+            run_date=run_date_of_task(context),
+            started_by=f"DAG run {context['run_id']}",
+            manager=_dataset(settings) if its.reads_dataset else None,
+        )
     told = _announce(context, outcome)
     return told | {"waited": {name: waited.get(name) for name in ("state", "run_date", "message")}}
 
@@ -77,39 +83,21 @@ def reindex_reader(
 def _settings_for(plan: ReaderPlan, statement_timeout_s: int) -> Settings:
     """Return the settings of a run; those of PostgreSQL only if it is asked.
 
-    Going back to the collection before must be possible whatever is wrong with PostgreSQL: an address that cannot be
-    read is then left out.
+    Going back must be possible whatever is wrong with PostgreSQL: an address that cannot be read is then left out.
+    Where the dataset is read PostgreSQL has no more than the lock of runs, and in mode huggingface not even that.
     """
     from data_platform.errors import ConfigurationError
 
-    reader, bound = plan.reader, statement_timeout_s
-    if plan.reads_dataset:
+    reader, bound, with_hub = plan.reader, statement_timeout_s, plan.reads_dataset
+    if with_hub and not plan.writes_postgres:
         return reader_settings(reader, with_postgres=False, with_hub=True, statement_timeout_s=bound)
     try:
-        return reader_settings(reader, statement_timeout_s=bound)
+        return reader_settings(reader, with_hub=with_hub, statement_timeout_s=bound)
     except ConfigurationError:
-        if not plan.goes_back:
+        if not (plan.goes_back or with_hub):
             raise
         _LOG.exception("going back without PostgreSQL")
-        return reader_settings(reader, with_postgres=False, statement_timeout_s=bound)
-
-
-@contextmanager
-def _tried_once(plan: ReaderPlan) -> Iterator[None]:
-    """Have Airflow not try again to go back: the alias may have been moved, and a second try would go back further."""
-    from airflow.sdk.exceptions import AirflowFailException
-
-    from data_platform.errors import DataPlatformError
-
-    try:
-        yield
-    except DataPlatformError as error:
-        if not plan.goes_back or plan.options.dry_run:
-            raise
-        raise AirflowFailException(
-            f"{error} [going back is not tried again by itself: the log of lags says which collection searches see now;"
-            " if it is the right one, an incremental run is all that is missing]"
-        ) from error
+        return reader_settings(reader, with_postgres=False, with_hub=with_hub, statement_timeout_s=bound)
 
 
 def _skip_if_it_follows_nothing(plan: ReaderPlan, settings: Settings) -> None:

@@ -20,6 +20,15 @@ __all__ = ["LAG_LIMIT", "measure_lags"]
 _LOG = logging.getLogger(__name__)
 #: A change that waits longer raises the alert: a whole day's run did not bring it over.
 LAG_LIMIT = timedelta(hours=24)
+_FOLLOW = (
+    "What to do: if the task reindex failed, in this run or an earlier one, mend what its log names and clear it, or"
+    " trigger this DAG by hand; if it succeeded, a transaction stays open in PostgreSQL and holds the change feed back:"
+    " `python -m data_platform status` names it"
+)
+_FILL = (
+    'What to do: have it filled anew, {"kind": "full", "source": "huggingface", "dry_run": "no"}; or, if it is to'
+    ' follow PostgreSQL again, {"kind": "full", "dry_run": "no"}'
+)
 
 
 def measure_lags(plans: Sequence[Mapping[str, Any]], *, statement_timeout_s: int) -> dict[str, Any]:
@@ -36,11 +45,14 @@ def measure_lags(plans: Sequence[Mapping[str, Any]], *, statement_timeout_s: int
     Raises:
         AirflowFailException: the alert: a change has waited longer than `LAG_LIMIT`, and this was no dry run.
         AirflowException: an index or PostgreSQL cannot be asked; the others were.
+        AirflowSkipException: there is no plan.
     """
-    from airflow.sdk.exceptions import AirflowFailException
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
     from data_platform.errors import DataPlatformError
 
+    if not plans:
+        raise AirflowSkipException("no index was planned: see the log of resolve")
     told: dict[str, Any] = {}
     late: list[str] = []
     problems: list[DataPlatformError] = []
@@ -54,12 +66,7 @@ def measure_lags(plans: Sequence[Mapping[str, Any]], *, statement_timeout_s: int
             else:
                 late += [message] if message else []
     if late:
-        lines = "\n".join(late)
-        raise AirflowFailException(
-            f"search is behind PostgreSQL:\n{lines}\nWhat to do: if the task reindex failed, in this run or an earlier"
-            " one, mend what its log names and clear it, or trigger this DAG by hand; if it succeeded, a transaction"
-            " stays open in PostgreSQL and holds the change feed back: `python -m data_platform status` names it"
-        )
+        raise AirflowFailException("\n".join(["search is behind:", *late]))
     with airflow_errors():
         for problem in sorted(problems, key=lambda error: error.retryable):  # a final one first: the others may pass
             raise problem
@@ -88,18 +95,41 @@ def _measure(plan: ReaderPlan, statement_timeout_s: int) -> tuple[dict[str, Any]
         }
         where = f"{reader}: {live} has {told['documents']:,} documents"
         lag, problem = _lag_of(plan, index, statement_timeout_s)
-    if problem:
+        if lag is None and not problem:
+            return told, _behind_dataset(plan, index, f"{where}, from {told['source'] or 'an unknown source'}")
+    if lag is None:
         _LOG.warning("%s; what waits for it is not known, and PostgreSQL not needed: %s", where, problem)
         return told | {"problem": problem}, ""
-    if lag is None:
-        _LOG.info("%s, from %s; it does not follow PostgreSQL", where, told["source"] or "an unknown source")
-        return told, ""
     message = _told(reader, lag)
     _LOG.info("%s; position: %s; %s", where, told["position"] or "none yet", message)
     waited = lag.oldest or timedelta(0)
     found = {"rows": lag.rows, "tombstones": lag.tombstones, "oldest_s": int(waited.total_seconds())}
     is_late = waited > LAG_LIMIT and not plan.options.dry_run
-    return told | found | {"resync_reason": lag.resync_reason}, message if is_late else ""
+    return told | found | {"resync_reason": lag.resync_reason}, f"{message}\n{_FOLLOW}" if is_late else ""
+
+
+def _behind_dataset(plan: ReaderPlan, index: Index, where: str) -> str:
+    """Say how long ago a collection was filled from the dataset; return the alert, "" if there is none."""
+    from airflow.sdk.observability import stats
+
+    from data_platform.errors import DataPlatformError
+    from data_platform.jobs.awaited_write import in_words
+    from data_platform.jobs.indexing.job import dataset_age
+    from govbr.hooks.huggingface_dataset_hook import HuggingFaceDatasetHook
+
+    try:
+        settings = reader_settings(plan.reader, with_postgres=False, with_hub=True)
+        age = dataset_age(index, HuggingFaceDatasetHook().get_manager(settings))
+    except DataPlatformError as error:
+        _LOG.warning("%s; how far the dataset has gone on since is not known: %s", where, error)
+        return ""
+    stats.gauge(f"govbr.reindex.{plan.reader}.lag_seconds", int((age or timedelta(0)).total_seconds()))
+    if not age:
+        _LOG.info("%s; it follows nothing%s", where, "" if age is None else ", and the dataset has not changed since")
+        return ""
+    message = f"{where}; it was filled {in_words(age)} ago and follows nothing, and the dataset has changed since"
+    _LOG.info("%s", message)
+    return f"{message}\n{_FILL}" if age > LAG_LIMIT and not plan.options.dry_run else ""
 
 
 def _lag_of(plan: ReaderPlan, index: Index, statement_timeout_s: int) -> tuple[Lag | None, str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from data_platform.jobs.indexing.records import ReindexOptions
     from data_platform.managers.storage_mode import StorageMode
 
-__all__ = ["ReaderPlan", "plan_run", "skip_vain_wait"]
+__all__ = ["ReaderPlan", "nothing_to_read", "plan_run", "skip_vain_wait"]
 
 _LOG = logging.getLogger(__name__)
 _ALL, _AUTO, _YES = "all", "auto", "yes"
@@ -100,9 +100,14 @@ class ReaderPlan:
     @property
     def needs_no_postgres(self) -> bool:
         """Whether it shall get on without PostgreSQL: the dataset is the source, or the only store that is written."""
+        return self.reads_dataset or not self.writes_postgres
+
+    @property
+    def writes_postgres(self) -> bool:
+        """Whether PostgreSQL is written in this mode."""
         from data_platform.managers.storage_mode import ReadSource
 
-        return self.reads_dataset or ReadSource.POSTGRES not in self.mode.sides
+        return ReadSource.POSTGRES in self.mode.sides
 
     @property
     def awaited(self) -> tuple[str, str]:
@@ -143,8 +148,6 @@ def plan_run(context: Mapping[str, Any]) -> list[dict[str, Any]]:
         if not readers:
             told = "; ".join(f"for {reader}: {places}" for reader, places in _TO_SET.items())
             raise AirflowSkipException(f"no search index is configured, so none is kept. To have one kept, set {told}")
-        if reason := _nothing_to_read(any_reader):
-            raise AirflowSkipException(reason)
     options = any_reader.options
     _LOG.info("%s run of %s%s", options.kind, " and ".join(readers), ", dry" if options.dry_run else "")
     return [ReaderPlan.from_dict({"reader": reader, **shape}).to_dict() for reader in readers]
@@ -215,8 +218,8 @@ def _is_configured(reader: str) -> bool:
     return bool(settings.typesense_host if reader == "typesense" else settings.qdrant_url)
 
 
-def _nothing_to_read(plan: ReaderPlan) -> str:
-    """Say why there are no changes to follow; "" if there are, or whoever started the run shall see it fail."""
+def nothing_to_read(plan: ReaderPlan) -> str:
+    """Say why there are no changes to follow; "" if there may be, or whoever started the run shall see it fail."""
     from data_platform.errors import ConfigurationError
 
     if not (plan.follows and plan.needs_no_postgres):

@@ -153,6 +153,7 @@ def airflow_errors() -> Iterator[None]:
     try:
         yield
     except DataPlatformError as error:
+        told = "; ".join([str(error), *getattr(error, "__notes__", ())])
         if error.retryable:
-            raise AirflowException(f"{error} [may succeed later: Airflow tries again]") from error
-        raise AirflowFailException(f"{error} [not tried again]") from error
+            raise AirflowException(f"{told} [may succeed later: Airflow tries again]") from error
+        raise AirflowFailException(f"{told} [not tried again]") from error

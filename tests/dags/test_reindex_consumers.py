@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, ParamValidationError
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, ParamValidationError
 
 from data_platform.jobs.daily.day_record import DAY
 from data_platform.managers.ledger.run_ledger import REINDEX, SYNC, RunLedger
@@ -38,6 +38,7 @@ from tests.support.reindexing import (
     keep,
     reindexed,
     result,
+    say_shown,
     serve,
     started_by_hand,
     states,
@@ -240,8 +241,8 @@ def test_the_environment_configures_an_index_too(monkeypatch: pytest.MonkeyPatch
 def test_a_form_that_contradicts_itself_fails_before_anybody_waits(run: Run, services: Services) -> None:
     done = run(afresh=True, **POSTGRES)
     found = states(done)
-    assert found.pop("resolve") == "failed"
-    assert set(found.values()) == {"upstream_failed"}, "no plan, so nothing to say about any index"
+    assert (found.pop("resolve"), found.pop("lags")) == ("failed", "skipped"), "no plan, so nothing to say"
+    assert set(found.values()) == {"upstream_failed"}
     with pytest.raises(AirflowFailException, match="afresh belongs to a full run"):
         plan_run(started_by_hand(afresh=True, **POSTGRES))
 
@@ -255,14 +256,20 @@ def test_without_any_index_the_run_is_skipped_and_says_what_to_set(run: Run) -> 
 
 
 @pytest.mark.parametrize(("address", "word"), [("", "no database is set"), ("mysql://x", "cannot be read")])
-def test_in_mode_huggingface_without_a_database_the_run_is_skipped_and_says_why(
-    services: Services, monkeypatch: pytest.MonkeyPatch, address: str, word: str
+def test_in_mode_huggingface_without_a_database_each_index_is_skipped_and_lags_says_where_it_stands(
+    run: Run, services: Services, monkeypatch: pytest.MonkeyPatch, address: str, word: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", address)
     with pytest.raises(AirflowSkipException, match=rf"the storage mode is huggingface/huggingface.*{word}"):
-        plan_run(started_by_hand())
-    assert plan_run(started_by_hand(kind="full")), "whoever asks for it by hand shall see it fail"
-    assert plan_run(started_by_hand(**POSTGRES) if not address else started_by_hand(kind="full", **POSTGRES))
+        keep("typesense", **HUGGINGFACE)
+    with pytest.raises(AirflowFailException):  # whoever asks for it by hand shall see it fail
+        keep("typesense", **FULL | HUGGINGFACE)
+    if not address:
+        done = run()
+        found = {task: state for task, state in states(done).items() if task != "wait_for_write"}
+        skipped = dict.fromkeys((f"reindex {reader}" for reader in READERS), "skipped")
+        assert found == skipped | {"resolve": "success", "lags": "success", "verdict": "success"}
+        assert set(result(done, "lags")) == set(READERS)
 
 
 # ------------------------------------------------------------------------------------------------------ runs
@@ -373,7 +380,7 @@ def test_refused_documents_fail_the_task_name_themselves_and_come_with_the_next_
     assert (keep("typesense")["failed"], services.titles("typesense")[uid]) == ({}, "Recusado")
 
 
-def test_the_way_back_is_looked_at_first_and_then_taken_once(
+def test_the_way_back_is_looked_at_first_and_then_taken_once_however_often_it_is_tried(
     store: Store, services: Services, news: PostgresManager
 ) -> None:
     fill("qdrant")
@@ -382,24 +389,42 @@ def test_the_way_back_is_looked_at_first_and_then_taken_once(
     second = services.live("qdrant")
     uid = change(store, 1, "Depois")
     assert (keep("qdrant", kind="rollback")["collection"], services.live("qdrant")) == (first, second)
-    keep("qdrant", kind="rollback", dry_run="no")
-    assert (services.live("qdrant"), services.titles("qdrant")[uid]) == (first, "Depois")
+    for _ in range(2):  # the worker was lost behind the end, or somebody cleared the task
+        keep("qdrant", kind="rollback", dry_run="no", run_id="back")
+        assert (services.live("qdrant"), services.titles("qdrant")[uid]) == (first, "Depois")
     with pytest.raises(AirflowFailException, match="no older collection is kept"):
         keep("qdrant", kind="rollback", dry_run="no")
     assert services.live("qdrant") == first
 
 
 @pytest.mark.parametrize("address", ["postgresql://nobody@127.0.0.1:1/nothing", "mysql://cannot be read"])
-def test_going_back_works_while_postgresql_is_down_and_is_not_tried_again(
-    services: Services, news: PostgresManager, monkeypatch: pytest.MonkeyPatch, address: str
+def test_going_back_works_while_postgresql_is_down_and_once(
+    store: Store, services: Services, news: PostgresManager, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     fill("typesense")
     first = services.live("typesense")
     fill("typesense")
+    uid = change(store, 1, "Depois")
     monkeypatch.setenv("DATABASE_URL", address)
-    with pytest.raises(AirflowFailException, match="going back is not tried again by itself"):
-        keep("typesense", kind="rollback", dry_run="no")
-    assert services.live("typesense") == first
+    for _ in range(2):
+        with pytest.raises(AirflowException, match=rf"searches see {first} again; an incremental run is all"):
+            keep("typesense", kind="rollback", dry_run="no", run_id="back")
+        assert services.live("typesense") == first
+    monkeypatch.setenv("DATABASE_URL", store.url)
+    keep("typesense", kind="rollback", dry_run="no", run_id="back")
+    assert (services.live("typesense"), services.titles("typesense")[uid]) == (first, "Depois")
+
+
+def test_a_full_run_that_is_tried_again_keeps_the_collection_before(services: Services, news: PostgresManager) -> None:
+    """The worker is lost behind the end, or the ledger's bucket does not answer: that must not fill another one."""
+    fill("typesense")
+    before = services.live("typesense")
+    made = keep("typesense", **FULL, run_id="one")["collection"]
+    again = keep("typesense", **FULL, run_id="one", afresh=True)
+    assert (again["collection"], again["resumed"], again["previous"]) == (made, True, before)
+    assert services.collections("typesense") == [before, made]
+    other = keep("typesense", **FULL, run_id="two")
+    assert (other["previous"], services.live("typesense")) == (made, other["collection"])
 
 
 def test_a_collection_of_the_alias_s_name_makes_room_once_when_it_is_told_to(
@@ -539,6 +564,22 @@ def test_the_alert_says_how_far_behind_and_what_to_do(
     assert measure_lags(looked, statement_timeout_s=60)["qdrant"]["rows"] == 1, "a dry run raises no alert"
     store.execute("UPDATE news SET updated_at = now() - interval '23 hours 55 minutes'", behind_triggers=True)
     assert measure_lags(plans, statement_timeout_s=60)["typesense"]["oldest_s"] < LAG_LIMIT.total_seconds()
+
+
+def test_an_index_of_the_dataset_is_late_when_the_dataset_has_gone_on_for_a_day(
+    services: Services, hub: Hub, gauges: dict[str, float]
+) -> None:
+    made = keep("typesense", **FULL | HUGGINGFACE, source="huggingface")["collection"]
+    (plan,) = plan_run(started_by_hand(reader="typesense", **HUGGINGFACE))
+    measure_lags([plan], statement_timeout_s=60)
+    say_shown("typesense", made, utc_now() - timedelta(hours=25))
+    measure_lags([plan], statement_timeout_s=60)
+    assert gauges["govbr.reindex.typesense.lag_seconds"] == 0, "the dataset is what it was"
+    hub.put({"data/train-00000-of-00001.parquet": parquet_bytes([published(row) for row in articles(9)])})
+    with pytest.raises(AirflowFailException, match=r"filled 1 day 1 hour ago and follows nothing, and the dataset has"):
+        measure_lags([plan], statement_timeout_s=60)
+    say_shown("typesense", made, utc_now() - timedelta(hours=2))
+    measure_lags([plan], statement_timeout_s=60)
 
 
 def test_in_mode_huggingface_a_database_that_is_down_raises_no_alert(

@@ -35,6 +35,24 @@ def test_a_reader_that_has_everything_is_up_to_date_and_one_that_has_not_says_wh
     assert read_status(store.url).needs_attention
 
 
+def test_a_late_collection_says_since_when_and_that_it_may_only_be_kept(store: Store) -> None:
+    """What searches see PostgreSQL does not know: after a fill from the dataset nothing follows here any more."""
+    for name in ("news_20240501T000000000000Z", "news_20240502T000000000000Z"):
+        with ChangeFeed(store.url, consumer=f"typesense/{name}") as feed:
+            feed.store(feed.open_window())
+    store.execute("UPDATE consumer_positions SET updated_at = '2024-05-03 10:20+00' WHERE consumer LIKE '%02T%'")
+    PostgresManager(store.url).insert(columns(articles(3, first=20)))
+    store.execute("UPDATE consumer_positions SET updated_at = '2024-05-02' WHERE consumer LIKE '%01T%'")
+    assert "last stored" not in read_status(store.url).lines()[-1]
+    store.execute("UPDATE news SET updated_at = now() - interval '25 hours'", behind_triggers=True)
+    status = read_status(store.url)
+    assert [reader["is_kept"] for reader in status.readers] == [True, False]
+    assert status.needs_attention
+    kept, followed = status.lines()[-2:]
+    assert kept.endswith("kept for the way back, follows nothing")
+    assert "last stored how far it is at 2024-05-03 10:20 UTC (if searches see a collection of the dataset" in followed
+
+
 def test_a_reader_that_must_begin_anew_says_why(store: Store) -> None:
     read_all(store)
     store.execute("UPDATE consumer_positions SET system_identifier = 'another'")

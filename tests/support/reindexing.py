@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import datetime
+from secrets import token_hex
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from data_platform.jobs.indexing.generations import SHOWN
+from data_platform.jobs.indexing.readers import make_index
 from dev.qdrant_server import QdrantServer
 from dev.typesense_server import TypesenseServer
 from govbr.reindex import reindex_reader
 from govbr.reindex_plan import plan_run
+from govbr.runtime import reader_settings
 from tests.support.sources import articles
 from tests.support.stores import Store
 
@@ -31,6 +37,7 @@ __all__ = [
     "keep",
     "reindexed",
     "result",
+    "say_shown",
     "serve",
     "started_by_hand",
     "states",
@@ -138,13 +145,16 @@ def asset_events(of: Any) -> dict[str, dict[str, Any]]:
         return {event.name: dict(event.extra) for event in found}
 
 
-def started_by_hand(**params: Any) -> dict[str, Any]:
-    """Return the context of a task of a run by hand; Airflow's own record of what it tells assets is in it."""
+def started_by_hand(run_id: str = "", **params: Any) -> dict[str, Any]:
+    """Return the context of a task of a run by hand, a new one if none is named.
+
+    Airflow's own record of what it tells assets is in it.
+    """
     from airflow.sdk.execution_time.context import OutletEventAccessors
 
     return {
         "params": FORM | params,
-        "run_id": "by hand",
+        "run_id": run_id or f"by hand {token_hex(4)}",
         "dag_run": SimpleNamespace(logical_date=None, run_type="manual"),
         "outlet_events": OutletEventAccessors(),
     }
@@ -161,6 +171,14 @@ def fill(*readers: str) -> None:
     """Fill indexes, both if none is named, with the twelve articles of the tests."""
     for reader in readers or READERS:
         assert keep(reader, **FULL)["documents"] == 12
+
+
+def say_shown(reader: str, collection: str, at: datetime) -> None:
+    """Have a collection say that searches have seen it since."""
+    with closing(make_index(reader_settings(reader, with_postgres=False), reader)) as index:
+        card = index.card(collection)
+        assert card is not None
+        index.set_card(collection, replace(card, facts={**card.facts, SHOWN: at.isoformat()}))
 
 
 def change(store: Store, number: int, title: str) -> str:

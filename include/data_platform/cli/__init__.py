@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcome = parsed.run(parsed, settings, console)
     except DataPlatformError as error:
         again = "trying again may help" if isinstance(error, TransientError) else "trying again will not help by itself"
-        console.error(error.message, hint=error.hint, kind=type(error).__name__, retryable=error.retryable, again=again)
+        told = "; ".join([error.message, *getattr(error, "__notes__", ())])
+        console.error(told, hint=error.hint, kind=type(error).__name__, retryable=error.retryable, again=again)
         return ATTENTION if isinstance(error, commands.FINISHED_WITH_ATTENTION) else COULD_NOT_RUN
     except KeyboardInterrupt:
         console.error("interrupted", hint="run the same command again: it goes on where it stopped")

@@ -35,8 +35,11 @@ class Status:
         indexes_off: indexes and constraints of news that a load has taken off.
         open_rejects: rows that could not be stored.
         readers: of each reader of the change feed: consumer, rows and tombstones that wait for it, for how many seconds
-            the oldest of them has waited (None if nothing waits), why it must read everything ("" if it need not),
-            whether it is a collection of an index that is only kept for the way back (`is_kept`).
+            the oldest of them has waited (None if nothing waits), why it must read everything ("" if it need not), when
+            it last stored how far it is (`stored_at`), whether it is a collection of an index that is only kept for the
+            way back (`is_kept`): another one of its index has stored later. What PostgreSQL cannot know is whether
+            searches see a collection by now that follows nothing, as after a fill from the dataset. Then the one that
+            follows PostgreSQL is kept too, and counts as followed; its line says so once it is late.
         held_by: the transaction that holds the readers up, if one has been open for too long; "" otherwise.
     """
 
@@ -130,14 +133,16 @@ def _readers(connection: Connection[Any]) -> tuple[list[dict[str, Any]], str]:
     if not (row and row[0]):
         return [], ""  # a replica's horizon says nothing of the primary's; an older schema has no feed to speak of
     found: list[dict[str, Any]] = []
-    consumers = connection.execute("SELECT consumer FROM consumer_positions ORDER BY updated_at, consumer").fetchall()
+    asked = "SELECT consumer, updated_at FROM consumer_positions ORDER BY updated_at, consumer"
+    consumers = connection.execute(asked).fetchall()
     # Of the collections of one index, the one that was followed last is the one that searches see.
-    newest = {_GENERATION.sub("", consumer): consumer for (consumer,) in consumers}
-    for (consumer,) in sorted(consumers):
+    newest = {_GENERATION.sub("", consumer): consumer for consumer, _ in consumers}
+    for consumer, stored_at in sorted(consumers):
         lag = read_lag(connection, consumer)
         oldest = None if lag.oldest is None else int(lag.oldest.total_seconds())
         numbers = {"rows": lag.rows, "tombstones": lag.tombstones, "oldest_s": oldest}
-        found.append({"consumer": consumer, **numbers, "resync_reason": lag.resync_reason or ""})
+        told = {**numbers, "resync_reason": lag.resync_reason or "", "stored_at": stored_at}
+        found.append({"consumer": consumer, **told})
         found[-1]["is_kept"] = newest[_GENERATION.sub("", consumer)] != consumer
     oldest_open = oldest_transaction(connection)
     if oldest_open is None or oldest_open.age is None or oldest_open.age < OLDEST_TRANSACTION_LIMIT:
@@ -155,4 +160,10 @@ def _reader(reader: dict[str, Any]) -> str:
         return f"reader {reader['consumer']}: up to date"
     waited = timedelta(seconds=reader["oldest_s"])
     waiting = f"{reader['rows']:,} rows and {reader['tombstones']:,} tombstones"
-    return f"reader {reader['consumer']}: {waiting} wait, the oldest for {waited}"
+    line = f"reader {reader['consumer']}: {waiting} wait, the oldest for {waited}"
+    if waited <= _LAG_LIMIT:
+        return line
+    line += f"; it last stored how far it is at {reader['stored_at']:%Y-%m-%d %H:%M} UTC"
+    if _GENERATION.search(reader["consumer"]):
+        line += " (if searches see a collection of the dataset since, this one is only kept for the way back)"
+    return line

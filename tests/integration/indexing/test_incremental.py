@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from data_platform.errors import BusyError, ConfigurationError, IntegrityError
+from data_platform.errors import BusyError, ConfigurationError, IntegrityError, StoreError
 from data_platform.managers.postgres.change_feed import ChangeFeed
 from data_platform.managers.postgres_manager import PostgresManager
 from dev.typesense_server import FailingDocument
@@ -146,6 +146,20 @@ def test_a_dry_run_says_what_waits_and_writes_nothing(filled: Search, news: Post
     assert (done.rows, done.deleted, done.dry_run) == (1, 1, True)
     assert (filled.documents(), filled.cards(), filled.positions()) == before
     assert not [one for one in filled.server.requests[asked:] if not one.startswith("GET")]
+
+
+@pytest.mark.parametrize("value", ["infinity", "-infinity"])
+def test_a_row_that_has_no_day_is_named_and_once_mended_all_goes_on(filled: Search, value: str) -> None:
+    """Only SQL by hand can write it; no store here takes such a row."""
+    uid, other = articles(30)[3]["unique_id"], articles(30)[4]["unique_id"]
+    day = f"UPDATE news SET published_at = '{{}}' WHERE unique_id = '{uid}'"
+    filled.store.execute(day.format(value))
+    filled.store.execute(f"UPDATE news SET title = 'outra' WHERE unique_id = '{other}'")
+    with pytest.raises(StoreError, match=f"published_at.*in the row whose unique_id is '{uid}'.*UPDATE"):
+        filled.run()
+    filled.store.execute(day.format("2024-03-01 12:00+00"))
+    filled.run()
+    assert filled.documents() == filled.wanted()
 
 
 def test_one_run_at_a_time(filled: Search, monkeypatch: pytest.MonkeyPatch) -> None:

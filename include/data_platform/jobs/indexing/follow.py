@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from psycopg import Connection
 
-from data_platform.errors import IntegrityError
+from data_platform.errors import BusyError, IntegrityError
 from data_platform.failpoints import failpoint
 from data_platform.jobs.indexing.ahead import ahead
 from data_platform.jobs.indexing.records import MOST_PENDING, POSTGRES, ReindexOptions, named
 from data_platform.jobs.progress import Progress
-from data_platform.managers.postgres.change_feed import ChangeFeed, Window
+from data_platform.managers.postgres.change_feed import PAGE_ROWS, ChangeFeed, Window
+from data_platform.managers.postgres.database import translate_errors
 from data_platform.managers.postgres.news_snapshot import NewsSnapshot
 from data_platform.managers.search_index import Card, Index, consumer_of
 
@@ -32,6 +35,8 @@ _LOG = logging.getLogger(__name__)
 PENDING = "job_pending"
 #: A collection may lose this many documents, or this share of them, without anybody being asked.
 _FEW, _SHARE = 100, 0.1
+#: But never all of them, if they are some.
+_SOME = 10
 
 
 @dataclass
@@ -65,9 +70,13 @@ class Follower:
         database_url: `postgresql://…`.
         options: size of a page, and what may be lost.
         progress: told how it gets on.
+        lock: in autocommit mode; holds the lock of the run.
     """
 
-    def __init__(self, index: Index, database_url: str, options: ReindexOptions, progress: Progress) -> None:
+    def __init__(
+        self, index: Index, database_url: str, options: ReindexOptions, progress: Progress, *, lock: Connection[Any]
+    ) -> None:
+        self._lock = lock
         self._index = index
         self._url = database_url
         self._options = options
@@ -96,8 +105,10 @@ class Follower:
             window = feed.open_window(outside_stamp=card.stamp)
             failpoint("reindex.after_window")
             self._note(collection, window)
-            self._try_again(collection)
+            if window.resync_reason is not None and not (is_empty or window.is_resumed_resync):
+                self._surplus(collection)  # before anything is written: it may be the wrong database
             self._delete(collection, feed, window)
+            self._try_again(collection)
             card = self._keep_pending(collection, card)
             failpoint("reindex.after_deletions")
             card = self._write(collection, card, feed, pages, window)
@@ -148,13 +159,21 @@ class Follower:
             self._take(collection, batch)
 
     def _delete(self, collection: str, feed: ChangeFeed, window: Window) -> None:
+        gone: set[str] = set()
         for tombstones in feed.deletions(window):
-            gone = tombstones.filter(pc.invert(tombstones.column("exists_now"))).column("unique_id")
-            if len(gone):
-                unique_ids = gone.unique().to_pylist()
-                self.tally.deleted += self._index.delete(collection, unique_ids)
-                for uid in unique_ids:
-                    self.tally.failed.pop(uid, None)
+            gone.update(tombstones.filter(pc.invert(tombstones.column("exists_now"))).column("unique_id").to_pylist())
+        if len(gone) > _FEW:
+            there = self._ids(collection)
+            self._require_few_gone(collection, len(gone.intersection(there)), len(there))
+        ids = sorted(gone)
+        for first in range(0, len(ids), PAGE_ROWS):
+            self._require_alone()
+            self._take_away(collection, ids[first : first + PAGE_ROWS])
+
+    def _take_away(self, collection: str, unique_ids: Sequence[str]) -> None:
+        self.tally.deleted += self._index.delete(collection, unique_ids) if unique_ids else 0
+        for uid in unique_ids:
+            self.tally.failed.pop(uid, None)
 
     def _write(self, collection: str, card: Card, feed: ChangeFeed, pages: ChangeFeed, window: Window) -> Card:
         """Write the rows that changed; the position follows each page."""
@@ -162,15 +181,33 @@ class Follower:
         reading = ahead(pages.changes(window, self._options.batch_rows))
         try:
             for page in reading:
+                self._require_alone()
                 self._take(collection, page.rows)
                 failpoint("reindex.after_page")
                 card = self._keep_pending(collection, card)
-                feed.store(window, through=page.last)
+                try:
+                    feed.store(window, through=page.last)
+                except BusyError:
+                    self._make_good(collection, page.rows.column("unique_id").to_pylist())
+                    raise
                 failpoint("reindex.after_place")
                 self._progress.advance(page.rows.num_rows)
         finally:
             reading.close()
         return card
+
+    def _require_alone(self) -> None:
+        """Stop before the next write if the connection that holds the lock is gone: another run may be at work."""
+        with translate_errors():
+            self._lock.execute("SELECT")
+
+    def _make_good(self, collection: str, unique_ids: Sequence[str]) -> None:
+        """Write rows as they are now: another run went past them while an older form was on its way."""
+        with NewsSnapshot(self._url, purpose="reindex repeated") as news:
+            rows = news.rows_of(sorted(unique_ids))
+        for batch in rows.to_batches():
+            self._take(collection, batch)
+        self._take_away(collection, sorted(set(unique_ids).difference(rows.column("unique_id").to_pylist())))
 
     def _take(self, collection: str, rows: pa.RecordBatch) -> None:
         done = self._index.write(collection, rows)
@@ -199,17 +236,35 @@ class Follower:
     def _sweep(self, collection: str) -> None:
         """Take away the documents that PostgreSQL does not have; everything that it has was written before."""
         self._progress.stage("sweep", 0)
+        gone = self._surplus(collection)
+        self._require_alone()
+        self._take_away(collection, gone)
+
+    def _surplus(self, collection: str) -> list[str]:
+        """Return the ids of the documents that PostgreSQL does not have.
+
+        Raises:
+            IntegrityError: they are so many that something is wrong.
+        """
         # Read first: what is inserted meanwhile is in PostgreSQL then, and not among these.
-        there = list(chain.from_iterable(self._index.unique_ids(collection)))
+        there = self._ids(collection)
         with NewsSnapshot(self._url, purpose="reindex sweep") as news:
             kept = set(_texts(news.unique_ids().chunks))
         gone = [uid for uid in there if uid not in kept]
-        if len(gone) > max(_FEW, _SHARE * len(there)) and not self._options.allow_shrink:
+        self._require_few_gone(collection, len(gone), len(there))
+        return gone
+
+    def _ids(self, collection: str) -> list[str]:
+        return list(chain.from_iterable(self._index.unique_ids(collection)))
+
+    def _require_few_gone(self, collection: str, gone: int, there: int) -> None:
+        is_much = gone > max(_FEW, _SHARE * there) or gone == there >= _SOME
+        if is_much and not self._options.allow_shrink:
             raise IntegrityError(
-                f"{len(gone):,} of the {len(there):,} documents of {collection} are not in PostgreSQL",
-                hint="is this the right database, and is it whole? if they shall go: --allow-shrink",
+                f"{gone:,} of the {there:,} documents of {collection} are not in PostgreSQL",
+                hint="is this the right database, and is it whole? if they shall go: --allow-shrink; should they only"
+                " have got other ids, --full, which searches do not notice",
             )
-        self.tally.deleted += self._index.delete(collection, gone) if gone else 0
 
 
 def pending_of(card: Card) -> dict[str, str]:

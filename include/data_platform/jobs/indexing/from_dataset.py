@@ -26,9 +26,10 @@ from data_platform.jobs.indexing.generations import (
     present,
     previous_of,
     require_no_shrink,
+    shown_before,
     unfinished,
 )
-from data_platform.jobs.indexing.records import ReindexOptions, ReindexOutcome, named
+from data_platform.jobs.indexing.records import Kind, ReindexOptions, ReindexOutcome, named
 from data_platform.jobs.progress import Clock, Progress
 from data_platform.managers.dataset_manager import DatasetManager
 from data_platform.managers.hub.layout import UNDATED
@@ -41,6 +42,8 @@ __all__ = ["DatasetFill"]
 
 #: The fact of a card that names the last file that is in the collection, whole.
 _THROUGH = "job_through"
+#: Ids that a line names.
+_NAMED = 5
 _NO_IDS = pa.array([], pa.string())
 
 
@@ -84,22 +87,26 @@ class DatasetFill:
     # ------------------------------------------------------------------------------------------------
 
     def _found(self, source: str) -> str | None:
-        return None if self.options.afresh else unfinished(self.index, source)
+        return unfinished(self.index, source, run=self.options.run, afresh=self.options.afresh)
 
     def _fill(self, outcome: ReindexOutcome, state: State, keys: dict[str, pa.Array], folder: Path) -> ReindexOutcome:
-        index, previous, source = self.index, self.index.live(), outcome.source
-        found = self._found(source)
-        collection = found or begin(index, Card(source=source))
+        index, options, source = self.index, self.options, outcome.source
+        if (done := shown_before(index, run=options.run, afresh=options.afresh)) is not None:
+            card = index.card(done) or Card(source=source)
+            outcome = replace(outcome, source=card.source, failed=pending_of(card))
+            return self._tidied(outcome, done, previous=None, resumed=True)
+        previous, found = index.live(), self._found(source)
+        collection = found or begin(index, Card(source=source), options.run)
         card = index.card(collection) or Card(source=source)
-        rows, written, failed = 0, 0, pending_of(card)
+        rows, written, failed = self._try_again(collection, pending_of(card), state, keys)
         sample = _Sample(sorted(keys), collection)
         self.progress.stage("fill", sum(map(len, keys.values())))
         paths = [path for path in sorted(keys) if path > card.facts.get(_THROUGH, "")]
         for path, table in ahead(_tables(state, paths, folder)):
-            for batch in table.to_batches(max_chunksize=self.options.batch_rows):
-                done = index.write(collection, batch)
-                rows, written = rows + batch.num_rows, written + done.written
-                failed |= {one.unique_id: one.reason for one in done.failed}
+            for batch in table.to_batches(max_chunksize=options.batch_rows):
+                taken = index.write(collection, batch)
+                rows, written = rows + batch.num_rows, written + taken.written
+                failed |= {one.unique_id: one.reason for one in taken.failed}
                 self.progress.advance(batch.num_rows)
             self._require_few(failed)  # before its file counts as done: none may be lost
             sample.add(table)
@@ -109,28 +116,51 @@ class DatasetFill:
         self.clock.lap("fill")
         finish(index, collection)
         self.clock.lap("finish")
-        wanted, known = pa.concat_arrays([_NO_IDS, *keys.values()]), pa.array(sorted(failed), pa.string())
-        wanted = wanted.filter(pc.invert(pc.is_in(wanted, value_set=known)))
-        require_equal_ids(collection, ids_of(index, collection), wanted, may_have=known)
-        require_equal_rows(index, collection, sample.rows_but(known))
+        ids = pa.concat_arrays([_NO_IDS, *keys.values()])
+        twice, refused = _repeated(ids), pa.array(sorted(failed), pa.string())
+        wanted = ids.filter(pc.invert(pc.is_in(ids, value_set=refused)))
+        require_equal_ids(collection, ids_of(index, collection), wanted, may_have=refused)
+        rows_compared = sample.rows_but(pa.concat_arrays([refused, twice]))
+        require_equal_rows(index, collection, rows_compared)
         self.clock.lap("compare")
-        require_no_shrink(index, collection, allowed=self.options.allow_shrink)
-        down_s = present(index, collection, card)
+        require_no_shrink(index, collection, allowed=options.allow_shrink)
+        down_s = present(index, collection, card, instead_of=previous, kind=Kind.FULL, run=options.run)
         self.clock.lap("show")
-        keep = previous if previous not in {None, index.live()} else previous_of(index)
-        dropped = drop_old(index, keep=keep, forget=lambda _: None)  # a position without a collection does no harm
-        return replace(
+        outcome = replace(
             outcome,
-            collection=collection,
-            previous=next((name for name in index.collections() if name != collection), ""),
-            resumed=found is not None,
             rows=rows,
             written=written,
             failed=failed,
-            compared={"ids equal": len(wanted), "rows of a sample equal": sample.rows_but(known).num_rows},
-            dropped=dropped,
+            compared={"ids equal": len(wanted), "rows of a sample equal": rows_compared.num_rows},
             down_s=down_s,
+            notes=(_told_twice(twice),) if len(twice) else (),
         )
+        return self._tidied(outcome, collection, previous=previous, resumed=found is not None)
+
+    def _tidied(
+        self, outcome: ReindexOutcome, collection: str, *, previous: str | None, resumed: bool
+    ) -> ReindexOutcome:
+        """Drop what nobody needs any more. Positions in the feed without a collection do no harm, and stay."""
+        index = self.index
+        dropped = drop_old(index, keep={collection, previous or previous_of(index)}, forget=lambda _: None)
+        kept = next((name for name in index.collections() if name != collection), "")
+        return replace(outcome, collection=collection, previous=kept, resumed=resumed, dropped=dropped)
+
+    def _try_again(
+        self, collection: str, pending: Mapping[str, str], state: State, keys: Mapping[str, pa.Array]
+    ) -> tuple[int, int, dict[str, str]]:
+        """Write the documents anew that were refused before; return rows, documents taken, and those still refused."""
+        rows, written, failed = 0, 0, dict(pending)
+        ids = pa.array(sorted(pending), pa.string())
+        for path in sorted(path for path, here in keys.items() if pc.any(pc.is_in(here, value_set=ids)).as_py()):
+            table = state.rows(path)
+            for batch in table.filter(pc.is_in(table.column("unique_id"), value_set=ids)).to_batches():
+                taken = self.index.write(collection, batch)
+                rows, written = rows + batch.num_rows, written + taken.written
+                for uid in batch.column("unique_id").to_pylist():
+                    failed.pop(uid, None)
+                failed |= {one.unique_id: one.reason for one in taken.failed}
+        return rows, written, failed
 
     def _require_few(self, failed: Mapping[str, str]) -> None:
         if len(failed) > self.options.max_failed:
@@ -157,6 +187,19 @@ class _Sample:
         """Return all that were chosen, save some."""
         rows = pa.concat_tables([NORMAL_SCHEMA.empty_table(), *self._taken])
         return rows.filter(pc.invert(pc.is_in(rows.column("unique_id"), value_set=unique_ids)))
+
+
+def _repeated(ids: pa.Array) -> pa.Array:
+    """Return the ids that stand more than once."""
+    counts = ids.value_counts()
+    return counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+
+
+def _told_twice(ids: pa.Array) -> str:
+    shown = ", ".join(ids.slice(0, _NAMED).to_pylist())
+    return (
+        f"{len(ids):,} ids stand more than once in the dataset, such as {shown}: searches find the newest month's row"
+    )
 
 
 def _tables(state: State, paths: list[str], folder: Path) -> Iterator[tuple[str, pa.Table]]:

@@ -20,9 +20,10 @@ from data_platform.jobs.indexing.generations import (
     present,
     previous_of,
     require_no_shrink,
+    shown_before,
     unfinished,
 )
-from data_platform.jobs.indexing.records import POSTGRES, ReindexOptions, ReindexOutcome
+from data_platform.jobs.indexing.records import POSTGRES, Kind, ReindexOptions, ReindexOutcome
 from data_platform.jobs.progress import Clock, Progress
 from data_platform.managers.postgres.feed_ids import forget_reader, readers_like
 from data_platform.managers.search_index import Card, Index, consumer_of, generations
@@ -53,7 +54,7 @@ class Rebuild:
     follower: Follower = field(init=False)
 
     def __post_init__(self) -> None:
-        self.follower = Follower(self.index, self.database_url, self.options, self.progress)
+        self.follower = Follower(self.index, self.database_url, self.options, self.progress, lock=self.connection)
 
     def run(self, outcome: ReindexOutcome) -> ReindexOutcome:
         """Fill, compare, show, tidy up; return the outcome, filled in.
@@ -62,11 +63,16 @@ class Rebuild:
             IntegrityError: documents are refused, or the collection is not what PostgreSQL is; it is not shown.
             StoreError, StoreUnavailableError: PostgreSQL or the service refuses, or does not answer.
         """
-        index, previous = self.index, self.index.live()
-        found = None if self.options.afresh else unfinished(index, POSTGRES)
-        collection = found or begin(index, Card(source=POSTGRES))
+        index, options, follower = self.index, self.options, self.follower
+        if (done := shown_before(index, run=options.run, afresh=options.afresh)) is not None:
+            follower.follow(done, index.card(done) or Card(source=POSTGRES))
+            self.clock.lap("catch up")
+            follower.require_few_failed()
+            return self._told(outcome, done, previous=None, resumed=True)
+        previous = index.live()
+        found = unfinished(index, POSTGRES, run=options.run, afresh=options.afresh)
+        collection = found or begin(index, Card(source=POSTGRES), options.run)
         card = index.card(collection) or Card(source=POSTGRES)
-        follower = self.follower
         card = follower.follow(collection, card, is_empty=found is None)
         self.clock.lap("fill")
         finish(index, collection)
@@ -83,30 +89,31 @@ class Rebuild:
             pending=frozenset(tally.failed),
         )
         self.clock.lap("compare")
-        require_no_shrink(index, collection, allowed=self.options.allow_shrink)
-        down_s = present(index, collection, card)
+        require_no_shrink(index, collection, allowed=options.allow_shrink)
+        down_s = present(index, collection, card, instead_of=previous, kind=Kind.FULL, run=options.run)
         self.clock.lap("show")
-        dropped = self._tidy(previous)
-        kept = [name for name in index.collections() if name != collection]
+        outcome = replace(outcome, compared=compared, down_s=down_s)
+        return self._told(outcome, collection, previous=previous, resumed=found is not None)
+
+    def _told(self, outcome: ReindexOutcome, collection: str, *, previous: str | None, resumed: bool) -> ReindexOutcome:
+        dropped, tally = self._tidy(collection, previous), self.follower.tally
+        kept = [name for name in self.index.collections() if name != collection]
         return replace(
             outcome,
             collection=collection,
             previous=kept[-1] if kept else "",
-            resumed=found is not None,
+            resumed=resumed,
             rows=tally.rows,
             written=tally.written,
             deleted=tally.deleted,
             failed=tally.failed,
-            compared=compared,
             dropped=dropped,
             stamp=tally.stamp,
-            down_s=down_s,
         )
 
-    def _tidy(self, previous: str | None) -> list[str]:
+    def _tidy(self, collection: str, previous: str | None) -> list[str]:
         """Drop all but what searches see and saw before, and the positions of what is gone."""
-        keep = previous if previous not in {None, self.index.live()} else previous_of(self.index)
-        dropped = drop_old(self.index, keep=keep, forget=self._forget)
+        dropped = drop_old(self.index, keep={collection, previous or previous_of(self.index)}, forget=self._forget)
         there = {self.index.live(), *self.index.collections()}
         prefix = f"{self.index.reader}/"
         for consumer in readers_like(self.connection, prefix):

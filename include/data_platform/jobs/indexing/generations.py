@@ -4,41 +4,100 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from data_platform.errors import IntegrityError
 from data_platform.failpoints import failpoint
+from data_platform.jobs.indexing.records import Kind
 from data_platform.managers.search_index import Card, Index, generation_name
 from data_platform.models.days import utc_now
 
-__all__ = ["SHOWN", "begin", "drop_old", "finish", "present", "previous_of", "require_no_shrink", "unfinished"]
+__all__ = [
+    "RUN",
+    "SHOWN",
+    "begin",
+    "drop_old",
+    "finish",
+    "is_of",
+    "present",
+    "previous_of",
+    "require_no_shrink",
+    "settle",
+    "shown_before",
+    "unfinished",
+]
 
 _LOG = logging.getLogger(__name__)
 #: The fact of a card that says when searches began to see its collection.
 SHOWN = "job_shown"
+#: The fact of a card that names the run, in all its tries, that made its collection or moved searches to it last.
+RUN = "job_run"
+#: The fact of a card that says which kind of run is moving searches to its collection.
+MOVING = "job_moving"
 #: A new collection may have this share less than the one that searches see without anybody being asked.
 _SHARE = 0.1
 _FEW = 100
 
 
-def unfinished(index: Index, source: str) -> str | None:
-    """Return the newest collection that was begun from a source and not done with; None if there is none.
+def is_of(card: Card | None, run: str) -> bool:
+    """Whether a collection was made, or searches moved to it, by an earlier try of this run."""
+    return card is not None and bool(run) and card.facts.get(RUN) == run
 
-    It may be what searches see already, if a run was killed just then. One whose schema is no longer what it should be
-    is not gone on with.
+
+def settle(index: Index) -> str:
+    """Write down the end of a move of searches behind which a run was killed.
+
+    Returns:
+        The kind of run that moved them ("full", "rollback"); "" if no move was left so.
     """
+    live = index.live()
+    card = None if live is None else index.card(live)
+    if live is None or card is None or MOVING not in card.facts:
+        return ""
+    index.set_card(live, _shown(card))
+    return card.facts[MOVING]
+
+
+def shown_before(index: Index, *, run: str, afresh: bool) -> str | None:
+    """Return the collection that a full run, tried again, has let searches see already; None if it has to fill one.
+
+    Args:
+        index: which index.
+        run: which run asks; "" if its tries cannot be told from other runs.
+        afresh: whether one of another run, killed just behind the move, is to be left alone.
+    """
+    live = index.live()
+    was_moving = settle(index) == Kind.FULL
+    found = live is not None and (is_of(index.card(live), run) or (was_moving and not afresh))
+    return live if found else None
+
+
+def unfinished(index: Index, source: str, *, run: str = "", afresh: bool = False) -> str | None:
+    """Return the newest collection that was begun from a source and that searches never saw; None if there is none.
+
+    One whose schema is no longer what it should be is not gone on with.
+
+    Args:
+        index: which index.
+        source: what the collection is filled from.
+        run: which run asks.
+        afresh: only one that an earlier try of this run began.
+    """
+    live = index.live()
     for collection in reversed(index.collections()):
         card = index.card(collection)
-        if card is not None and card.source == source and SHOWN not in card.facts:
+        if card is None or card.source != source or SHOWN in card.facts or collection == live:
+            continue
+        if not afresh or is_of(card, run):
             return None if index.drift(collection) else collection
     return None
 
 
-def begin(index: Index, card: Card) -> str:
+def begin(index: Index, card: Card, run: str) -> str:
     """Make a collection and return its name."""
     collection = generation_name(index.alias, utc_now())
-    index.create(collection, card)
+    index.create(collection, replace(card, facts={**card.facts, RUN: run}))
     failpoint("reindex.after_create")
     return collection
 
@@ -66,23 +125,45 @@ def require_no_shrink(index: Index, collection: str, *, allowed: bool) -> None:
         )
 
 
-def present(index: Index, collection: str, card: Card) -> float | None:
+def present(index: Index, collection: str, card: Card, *, instead_of: str | None, kind: str, run: str) -> float | None:
     """Let searches see a collection that was compared.
+
+    Args:
+        index: which index.
+        collection: which of its collections.
+        card: what it says of itself.
+        instead_of: what searches saw when the run began.
+        kind: of the run.
+        run: which run, in all its tries.
 
     Returns:
         For how many seconds they had none, if a collection had to make room for the alias; None otherwise.
+
+    Raises:
+        IntegrityError: searches were moved meanwhile, by somebody who may have had a reason.
     """
     failpoint("reindex.after_compare")
-    makes_room = index.live() == index.alias
-    card = replace(card, is_whole=True)
+    live = index.live()
+    if live != instead_of:
+        raise IntegrityError(
+            f"searches were moved from {instead_of} to {live} while this run was at work; {collection} is not shown",
+            hint="was that a way back on purpose? if this run's collection is wanted all the same, start it again: it"
+            " is gone on with",
+        )
+    card = replace(card, is_whole=True, facts={**card.facts, MOVING: kind, RUN: run})
     index.set_card(collection, card)
     failpoint("reindex.before_point")
     began = time.monotonic()
     index.point(collection)
     took = time.monotonic() - began
     failpoint("reindex.after_point")
-    index.set_card(collection, replace(card, facts={**card.facts, SHOWN: utc_now().isoformat()}))
-    return round(took, 3) if makes_room else None
+    index.set_card(collection, _shown(card))
+    return round(took, 3) if live == index.alias else None
+
+
+def _shown(card: Card) -> Card:
+    facts = {name: value for name, value in card.facts.items() if name != MOVING}
+    return replace(card, facts={**facts, SHOWN: utc_now().isoformat()})
 
 
 def previous_of(index: Index, *, is_older: bool = False) -> str | None:
@@ -103,18 +184,18 @@ def previous_of(index: Index, *, is_older: bool = False) -> str | None:
     return max(shown)[1] if shown else None
 
 
-def drop_old(index: Index, *, keep: str | None, forget: Callable[[str], None]) -> list[str]:
+def drop_old(index: Index, *, keep: Collection[str | None], forget: Callable[[str], None]) -> list[str]:
     """Drop the collections that nobody needs any more, and return their names.
 
     Args:
         index: which index.
-        keep: one to keep, beside the one that searches see.
+        keep: those to keep, beside the one that searches see.
         forget: takes away what else is known of a collection.
     """
     live = index.live()
     dropped = []
     for collection in index.collections():
-        if collection not in {live, keep}:
+        if collection not in {live, *keep}:
             index.drop(collection)
             failpoint("reindex.after_drop")
             forget(collection)

@@ -8,20 +8,20 @@ again, which then follows from where it had come to. One run of an index at a ti
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from zlib import crc32
 
 from psycopg import Connection
 
-from data_platform.errors import ConfigurationError, DataPlatformError
+from data_platform.errors import ConfigurationError, DataPlatformError, StoreError, StoreUnavailableError
 from data_platform.jobs.indexing.follow import Follower
 from data_platform.jobs.indexing.from_dataset import DatasetFill
 from data_platform.jobs.indexing.full import Rebuild
-from data_platform.jobs.indexing.generations import present, previous_of, unfinished
+from data_platform.jobs.indexing.generations import SHOWN, is_of, present, previous_of, settle, unfinished
 from data_platform.jobs.indexing.readers import make_index
 from data_platform.jobs.indexing.records import POSTGRES, Kind, ReindexOptions, ReindexOutcome, Source
 from data_platform.jobs.progress import Clock, LogProgress, Progress, peak_rss_mb
@@ -42,11 +42,13 @@ from data_platform.models.days import utc_now
 from data_platform.schema import require_current
 from data_platform.settings import Settings
 
-__all__ = ["index_lag", "run_reindex"]
+__all__ = ["dataset_age", "index_lag", "run_reindex"]
 
 _LOG = logging.getLogger(__name__)
 #: Of the locks of runs: this one, and a number of the index.
 _LOCK_KEY = 7_202_611_000_000_000
+#: The fact of a card that says that fields were being added.
+_MENDING = "job_mending"
 _NEWEST = "SELECT max(updated_at) FROM news"
 
 
@@ -111,7 +113,11 @@ def run_reindex(
             error.add_note(f"and it is not in the run ledger: {other}")
         raise
     facts |= {name: getattr(outcome, name) for name in ("source", "collection", "previous", "reason", "stamp")}
-    record(SideRecord(status=Status.SUCCEEDED, counts=outcome.counts, missed=IdList.of(sorted(outcome.failed))))
+    try:
+        record(SideRecord(status=Status.SUCCEEDED, counts=outcome.counts, missed=IdList.of(sorted(outcome.failed))))
+    except DataPlatformError as error:
+        error.add_note(f"the index itself is done, searches see {outcome.collection}: only the run ledger lacks it")
+        raise
     for line in outcome.lines():
         _LOG.info("%s", line)
     return outcome
@@ -126,6 +132,25 @@ def index_lag(settings: Settings, index: Index) -> Lag | None:
     url = settings.require_database()
     with translate_errors(), connect(url, purpose="reindex lag", autocommit=True) as connection:
         return read_lag(connection, consumer_of(index, live))
+
+
+def dataset_age(index: Index, manager: DatasetManager) -> timedelta | None:
+    """Say for how long searches have seen a commit of the dataset that is not its head any more; 0 if it still is.
+
+    Returns:
+        None if searches see no collection, or one that was not filled from this dataset.
+
+    Raises:
+        StoreError, StoreUnavailableError: the Hub or the service refuses, or does not answer.
+    """
+    live = index.live()
+    card = None if live is None else index.card(live)
+    dataset, _, commit = card.source.rpartition("@") if card else ("", "", "")
+    if card is None or dataset != manager.repository.dataset or SHOWN not in card.facts:
+        return None
+    if commit == manager.repository.head():
+        return timedelta(0)
+    return utc_now() - datetime.fromisoformat(card.facts[SHOWN])
 
 
 class _Run:
@@ -154,43 +179,60 @@ class _Run:
         )
         if options.source is Source.HUGGINGFACE:
             manager = manager or DatasetManager(settings=self.settings)
-            return self._finished(index, DatasetFill(index, manager, options, self.progress, self.clock).run(outcome))
-        if options.kind is Kind.ROLLBACK and not options.dry_run:
-            outcome = self._go_back(index, outcome)  # before PostgreSQL is asked for anything: it may be down
+            with self._alone_if_possible(index):
+                fill = DatasetFill(index, manager, options, self.progress, self.clock)
+                return self._finished(index, fill.run(outcome))
+        if options.kind is Kind.ROLLBACK:
+            # Before PostgreSQL is asked for anything: it may be down.
+            outcome = self._look_back(index, outcome) if options.dry_run else self._go_back(index, outcome)
             if outcome.source != POSTGRES:
                 return self._finished(index, outcome)
-        require_current(self.settings.require_database())
+        try:
+            return self._finished(index, self._with_postgres(index, outcome))
+        except DataPlatformError as error:
+            if options.kind is Kind.ROLLBACK and not options.dry_run:
+                error.add_note(f"searches see {outcome.collection} again; an incremental run is all that is missing")
+            raise
+
+    def _with_postgres(self, index: Index, outcome: ReindexOutcome) -> ReindexOutcome:
+        options, url = self.options, self.settings.require_database()
+        require_current(url)
         with self._alone(index) as connection:
             outcome = replace(outcome, data_as_of=self._age(connection))
             if options.dry_run:
-                outcome = self._look(index, connection, outcome)
-            elif options.kind is Kind.FULL:
-                url = self.settings.require_database()
+                return self._look(index, connection, outcome)
+            if options.kind is Kind.FULL:
                 rebuild = Rebuild(index, connection, url, options, self.progress, self.clock)
                 self.follower = rebuild.follower
-                outcome = rebuild.run(outcome)
-            else:
-                outcome = self._follow(index, outcome)
-            return self._finished(index, outcome)
+                return rebuild.run(outcome)
+            return self._follow(index, connection, outcome)
 
     def _go_back(self, index: Index, outcome: ReindexOutcome) -> ReindexOutcome:
-        """Let searches see the collection before again."""
-        before = index.live()
+        """Let searches see the collection before again; once, however often this run is tried."""
+        had_moved = settle(index) == Kind.ROLLBACK
+        live = index.live()
+        card = None if live is None else index.card(live)
+        if live is not None and card is not None and (had_moved or is_of(card, self.options.run)):
+            self.progress.note(f"searches see {live} already: this run was broken off behind the move")
+            return replace(outcome, collection=live, source=card.source)
         chosen = self._kept(index)
         card = index.card(chosen) or Card(source=POSTGRES)
-        present(index, chosen, card)
+        present(index, chosen, card, instead_of=live, kind=Kind.ROLLBACK, run=self.options.run)
         self.clock.lap("show")
-        return replace(outcome, collection=chosen, previous=before or "", source=card.source)
+        return replace(outcome, collection=chosen, previous=live or "", source=card.source)
 
-    def _follow(self, index: Index, outcome: ReindexOutcome) -> ReindexOutcome:
+    def _look_back(self, index: Index, outcome: ReindexOutcome) -> ReindexOutcome:
+        chosen = self._kept(index)
+        card = index.card(chosen) or Card(source=POSTGRES)
+        return replace(outcome, collection=chosen, source=card.source, drift=list(index.drift(chosen)))
+
+    def _follow(self, index: Index, connection: Connection[Any], outcome: ReindexOutcome) -> ReindexOutcome:
         """Follow the changes with what searches see."""
         url = self.settings.require_database()
+        settle(index)
         live, card = self._followed(index)
-        mended = list(index.mend(live))
-        if mended:  # the documents there lack what the new fields are to hold
-            with ChangeFeed(url, consumer=consumer_of(index, live)) as feed:
-                feed.start_over(f"fields were added: {', '.join(mended)}")
-        self.follower = follower = Follower(index, url, self.options, self.progress)
+        card, mended = self._mended(index, live, card)
+        self.follower = follower = Follower(index, url, self.options, self.progress, lock=connection)
         follower.follow(live, card)
         self.clock.lap("follow")
         follower.require_few_failed()
@@ -207,6 +249,19 @@ class _Run:
             stamp=tally.stamp,
         )
 
+    def _mended(self, index: Index, live: str, card: Card) -> tuple[Card, Sequence[str]]:
+        """Add what the schema lacks, and have all rows read anew for it, even if this run dies in between."""
+        if not (index.drift(live) or _MENDING in card.facts):
+            return card, ()
+        index.set_card(live, replace(card, facts={**card.facts, _MENDING: "yes"}))
+        mended = index.mend(live)
+        if mended or _MENDING in card.facts:  # the documents there lack what the new fields are to hold
+            with ChangeFeed(self.settings.require_database(), consumer=consumer_of(index, live)) as feed:
+                feed.start_over(f"fields were added: {', '.join(mended) or 'by a run that was broken off'}")
+        card = replace(card, facts={name: value for name, value in card.facts.items() if name != _MENDING})
+        index.set_card(live, card)
+        return card, mended
+
     def _kept(self, index: Index) -> str:
         kept = previous_of(index, is_older=True)
         if kept is None:
@@ -217,8 +272,7 @@ class _Run:
 
     def _followed(self, index: Index) -> tuple[str, Card]:
         """Return the collection that follows the changes, and its card."""
-        looks_back = self.options.kind is Kind.ROLLBACK and self.options.dry_run
-        chosen = self._kept(index) if looks_back else index.live()
+        chosen = index.live()
         if chosen is None:
             raise ConfigurationError(
                 f"{index}: searches for {index.alias} see no collection",
@@ -235,13 +289,18 @@ class _Run:
     def _look(self, index: Index, connection: Connection[Any], outcome: ReindexOutcome) -> ReindexOutcome:
         """Say what would be done."""
         if self.options.kind is Kind.FULL:
-            found = None if self.options.afresh else unfinished(index, POSTGRES)
+            live = index.live()
+            outcome = replace(outcome, drift=list(index.drift(live)) if live else [])
+            found = unfinished(index, POSTGRES, run=self.options.run, afresh=self.options.afresh)
             if found is None:
                 row = connection.execute("SELECT count(*) FROM news").fetchone()
                 return replace(outcome, rows=row[0] if row else 0)
             lag = read_lag(connection, consumer_of(index, found))
             return replace(outcome, collection=found, resumed=True, rows=lag.rows, deleted=lag.tombstones)
-        chosen, card = self._followed(index)
+        if self.options.kind is Kind.ROLLBACK:
+            chosen, card = outcome.collection, index.card(outcome.collection) or Card(source=POSTGRES)
+        else:
+            chosen, card = self._followed(index)
         with ChangeFeed(self.settings.require_database(), consumer=consumer_of(index, chosen)) as feed:
             window = feed.open_window(outside_stamp=card.stamp, read_only=True)
         lag = read_lag(connection, consumer_of(index, chosen))
@@ -268,6 +327,18 @@ class _Run:
         row = connection.execute(_NEWEST).fetchone()
         newest = row[0] if row else None
         return newest.isoformat(timespec="seconds") if isinstance(newest, datetime) else "never"
+
+    @contextmanager
+    def _alone_if_possible(self, index: Index) -> Iterator[None]:
+        """Hold the lock too where PostgreSQL is at hand, though nothing is read there: it may be what is down."""
+        has_postgres = self.mode is None or self.mode.backend is not StorageBackend.HUGGINGFACE
+        with ExitStack() as stack:
+            if self.settings.database_url and has_postgres:
+                try:
+                    stack.enter_context(self._alone(index))
+                except (StoreError, StoreUnavailableError) as error:
+                    self.progress.note(f"going on without the lock of {index.reader}, which PostgreSQL keeps: {error}")
+            yield
 
     @contextmanager
     def _alone(self, index: Index) -> Iterator[Connection[Any]]:

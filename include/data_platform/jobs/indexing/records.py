@@ -49,6 +49,8 @@ class ReindexOptions:
         allow_shrink: go on although much of what searches see now would be gone.
         max_failed: documents that the service may refuse without failing the run.
         batch_rows: rows of a page.
+        run: names the run in all its tries, so that one that is tried again does not do twice what it has done; "" if
+            each try is a run of its own, as on a shell.
 
     Raises:
         ConfigurationError: the options mean nothing together.
@@ -63,6 +65,7 @@ class ReindexOptions:
     allow_shrink: bool = False
     max_failed: int = 0
     batch_rows: int = 2_000
+    run: str = ""
 
     def __post_init__(self) -> None:
         if self.reader not in READERS:

@@ -68,8 +68,8 @@ class Embedder(Protocol):
 
         Raises:
             ConfigurationError: key or address are not good.
-            EmbeddingsError: the service cannot be used as it is set, or refuses every text.
-            EmbeddingsUnavailableError: it did not answer as it should, however often asked.
+            EmbeddingsError: the service cannot be used as it is set, or takes no text at all.
+            EmbeddingsUnavailableError: it did not answer as it should, however often asked, nor does it answer others.
         """
 
     def close(self) -> None:

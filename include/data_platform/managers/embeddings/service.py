@@ -1,7 +1,8 @@
 """A service that embeds, over HTTP: requests of a size that it takes, patience by type of error, vectors checked.
 
 What is common to all of them. A request that is refused for its texts is asked again in halves, so that one text that
-the service does not take costs only itself.
+the service does not take costs only itself. So is one that it fails to answer while it answers another: a text may also
+be what breaks it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -30,11 +31,16 @@ __all__ = ["PATIENCE", "EmbeddingService", "ServiceSettings", "TextsRefusedError
 #: A service that scales to zero loads its model for minutes and answers 503 meanwhile (FIELD_FACTS §10).
 PATIENCE = Backoff(tries=10, first_s=2.0, most_s=60.0, total_s=600.0)
 _TIMEOUT_S = 120.0
-_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+#: 424 is how text-embeddings-inference says that its model failed.
+_LATER = frozenset(
+    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.FAILED_DEPENDENCY, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+)
 _REFUSED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY})
 _MOST_WORDS = 300
-#: So many single texts refused before any was taken: it is not the texts.
-_ENOUGH = 3
+#: So many single texts refused before any was taken, and it may not be the texts: this one, which is harmless, tells.
+_ENOUGH, _HARMLESS = 3, "notícia"
+#: So often are texts sent that the service fails on, while it answers others.
+_SUSPECT_TRIES = 3
 
 
 class TextsRefusedError(EmbeddingsError):
@@ -116,25 +122,50 @@ class EmbeddingService(ABC):
         vectors = np.zeros((len(texts), self.dimension), np.float32)
         refused: dict[int, str] = {}
         size = self._texts_at_once() if texts else 1
-        waiting = [range(first, min(first + size, len(texts))) for first in range(0, len(texts), size)][::-1]
+        suspicious = replace(self._backoff, tries=min(_SUSPECT_TRIES, self._backoff.tries))
+        parts = [range(first, min(first + size, len(texts))) for first in range(0, len(texts), size)]
+        waiting = [(part, self._backoff) for part in reversed(parts)]
         while waiting:
-            part = waiting.pop()
+            part, backoff = waiting.pop()
             try:
-                vectors[part.start : part.stop] = self._vectors([texts[at] for at in part])
-            except TextsRefusedError as error:
+                vectors[part.start : part.stop] = self._vectors([texts[at] for at in part], backoff)
+            except (TextsRefusedError, EmbeddingsUnavailableError) as error:
+                is_silent = isinstance(error, EmbeddingsUnavailableError)
+                if is_silent and not self._is_answering():
+                    raise
                 if len(part) > 1:
                     middle = part.start + len(part) // 2
-                    waiting += [range(middle, part.stop), range(part.start, middle)]
+                    patience = suspicious if is_silent else backoff
+                    waiting += [(range(middle, part.stop), patience), (range(part.start, middle), patience)]
                     continue
                 refused[part.start] = error.message
                 if not self._has_taken and len(refused) >= _ENOUGH:
-                    raise
+                    self._require_any()
             else:
                 self._has_taken = True
         return Embedded(vectors, refused)
 
-    def _vectors(self, texts: Sequence[str]) -> Vectors:
-        listed, model = self._backoff.run(lambda: self._ask(texts), on=(EmbeddingsUnavailableError,))
+    def _require_any(self) -> None:
+        """Refuse to go on with a service that takes no text at all; of refused ones alone a later run may consist."""
+        try:
+            self._vectors([_HARMLESS], self._backoff)
+        except TextsRefusedError as error:
+            raise TextsRefusedError(
+                f"{error.message}; it takes no text at all, not even {_HARMLESS!r}",
+                hint="check the service, and EMBEDDINGS_API_KIND; once it takes texts, the next run goes on",
+            ) from None
+        self._has_taken = True
+
+    def _is_answering(self) -> bool:
+        """Return whether the service makes a vector of the harmless text, asked once."""
+        try:
+            self._vectors([_HARMLESS], replace(self._backoff, tries=1))
+        except (TextsRefusedError, EmbeddingsUnavailableError):
+            return False
+        return True
+
+    def _vectors(self, texts: Sequence[str], backoff: Backoff) -> Vectors:
+        listed, model = backoff.run(lambda: self._ask(texts), on=(EmbeddingsUnavailableError,))
         self._check_model(model)
         if len(listed) != len(texts):
             raise EmbeddingsError(f"{self}: {len(listed)} vectors for {len(texts)} texts", hint="check the service")
@@ -143,6 +174,8 @@ class EmbeddingService(ABC):
             if vectors.shape == (len(texts), self.dimension):
                 return self._checked(vectors)
         lengths = sorted({len(one) if isinstance(one, list) else 0 for one in listed})
+        if set(lengths) <= {0, self.dimension}:  # of some texts it gives none, or one with gaps
+            raise TextsRefusedError(f"{self}: a text has no vector", hint="check the service's model")
         raise EmbeddingsError(
             f"{self}: vectors of {', '.join(map(str, lengths))} numbers, expected are {self.dimension}",
             hint="set EMBEDDINGS_DIMENSION to what EMBEDDINGS_MODEL has; an index of another one is to be rebuilt",
@@ -159,10 +192,13 @@ class EmbeddingService(ABC):
     def _check_model(self, named: str) -> None:
         """Refuse vectors of another model: among others they mean nothing.
 
-        A service may leave out the owner of a model or add its version, so one name may be the other's end or start.
+        A service may leave out the owner of a model, or add its version behind `@` or `:`. With anything else behind
+        the name it is another model: `…-large-instruct` is not `…-large`.
         """
         asked, told = self.model.casefold(), named.casefold()
-        if told and not (told.startswith(asked) or told.endswith("/" + asked) or asked.endswith("/" + told)):
+        is_versioned = told.startswith((f"{asked}@", f"{asked}:"))
+        is_ours = told in {"", asked} or told.endswith(f"/{asked}") or asked.endswith(f"/{told}")
+        if not (is_ours or is_versioned):
             raise EmbeddingsError(
                 f"{self}: its vectors are of the model {named!r}, expected is {self.model!r}",
                 hint="set EMBEDDINGS_MODEL to it and rebuild the index, or ask another service",

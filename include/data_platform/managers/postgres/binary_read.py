@@ -39,6 +39,18 @@ Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 
+class _InfiniteError(ValueError):
+    """A timestamp is infinite.
+
+    Attributes:
+        row: the place of the first such row in its batch.
+    """
+
+    def __init__(self, row: int) -> None:
+        super().__init__("it holds an infinite timestamp")
+        self.row = row
+
+
 def read_query(
     connection: Connection[Any],
     query: str,
@@ -65,8 +77,8 @@ def read_query(
         Batches of `schema`, none of them empty.
 
     Raises:
-        StoreError: the query gives other columns than `schema`, a timestamp is infinite, an array has more than one
-            dimension, or the session does not speak UTF-8.
+        StoreError: the query gives other columns than `schema`, a timestamp is infinite (the error names the row by its
+            first text before it), an array has more than one dimension, or the session does not speak UTF-8.
         ValueError: `batch_rows` is not positive.
     """
     if batch_rows < 1:
@@ -117,12 +129,26 @@ def _decode(rows: list[bytes], schema: pa.Schema) -> pa.RecordBatch:
         at = at + 4
         try:
             arrays.append(_column(data, octets, at, sizes, field.type))
+        except _InfiniteError as error:
+            raise StoreError(
+                f"column {field.name} cannot be read: {error}{_named_row(schema, arrays, error.row)}",
+                hint=f"give it a real one by UPDATE, and all others WHERE NOT isfinite({field.name});"
+                " nothing behind it is read before",
+            ) from error
         except ValueError as error:
             raise StoreError(f"column {field.name} cannot be read: {error}") from error
         at = at + np.maximum(sizes, 0)
     if (at != ends).any():
         raise StoreError("the rows of a binary COPY do not end where their fields do")
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _named_row(schema: pa.Schema, arrays: Sequence[pa.Array], row: int) -> str:
+    """Say which row it is, by the first text of it among the columns that were read."""
+    for field, array in zip(schema, arrays, strict=False):
+        if pa.types.is_string(field.type):
+            return f", in the row whose {field.name} is {array[row].as_py()!r}"
+    return ""
 
 
 def _column(data: bytes, octets: Octets, at: Integers, sizes: Integers, kind: pa.DataType) -> pa.Array:
@@ -138,8 +164,8 @@ def _column(data: bytes, octets: Octets, at: Integers, sizes: Integers, kind: pa
     if (sizes[valid] != np.dtype(dtype).itemsize).any():
         raise ValueError(f"its fields are not the {np.dtype(dtype).itemsize} bytes of {kind}")
     values = _integers(octets, at, dtype)
-    if pa.types.is_timestamp(kind) and np.isin(values[valid], _INFINITIES).any():
-        raise ValueError("it holds an infinite timestamp")
+    if pa.types.is_timestamp(kind) and (infinite := np.isin(values, _INFINITIES) & valid).any():
+        raise _InfiniteError(int(infinite.argmax()))
     values = np.where(valid, values, 0) + shift
     if pa.types.is_date(kind):
         values = values.astype(np.int32)

@@ -7,7 +7,7 @@ same: embedding 300,000 texts takes a service hours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +27,7 @@ __all__ = ["PointWriter", "slices"]
 #: Points of a request: 2.4 MB with 768 dimensions; a server takes 32 MB.
 _AT_ONCE = 256
 _THREADS = 4
-#: So many points refused one by one before any was taken: it is not the points.
+#: So many points refused one by one before any was taken, and it may not be the points: the collection is looked at.
 _ENOUGH = 3
 _KNOWN_BY = ["text_hash", "embedding_model"]
 
@@ -86,14 +86,15 @@ class PointWriter:
         payloads = payloads_of(batch, text_hashes(texts), self._embedder.model)
         unique_ids = batch.column("unique_id").to_pylist()
         rows = _Rows(unique_ids, [point_id(uid) for uid in unique_ids], payloads, texts.to_pylist())
-        kept: set[int] = set()
+        settled, failed = set[int](), list[Failed]()
         if not is_new:
-            kept = self._same_text(rows, self._known(collection, rows.ids, with_vectors=False))
-            if not self._renew_payloads(collection, rows.take(sorted(kept))):
-                kept.clear()  # one was deleted between the two requests
-        left = rows.take([at for at in range(len(rows)) if at not in kept])
+            same = sorted(self._same_text(rows, self._known(collection, rows.ids, with_vectors=False)))
+            renewed, refused = self._renew_payloads(collection, rows.take(same))
+            settled = {same[place] for place in (*renewed, *refused)}
+            failed = [Failed(rows.unique_ids[same[place]], why) for place, why in sorted(refused.items())]
+        left = rows.take([at for at in range(len(rows)) if at not in settled])
         told = self._write_points(collection, left, donor)
-        return Written(told.written + len(kept), told.failed)
+        return Written(len(settled) - len(failed) + told.written, (*failed, *told.failed))
 
     def _known(self, collection: str, ids: Sequence[str], *, with_vectors: bool) -> dict[str, models.Record]:
         """Return the points that a collection has of some ids, with what their vectors are known by."""
@@ -113,22 +114,34 @@ class PointWriter:
                 same.add(at)
         return same
 
-    def _renew_payloads(self, collection: str, rows: _Rows) -> bool:
-        """Replace payloads alone; return whether all points were there."""
-        if not rows:
-            return True
-        operations = [
-            models.OverwritePayloadOperation(overwrite_payload=models.SetPayload(payload=dict(payload), points=[uid]))
-            for uid, payload in zip(rows.ids, rows.payloads, strict=True)
-        ]
+    def _renew_payloads(self, collection: str, rows: _Rows) -> tuple[set[int], dict[int, str]]:
+        """Replace payloads alone.
+
+        Returns:
+            The places of those that were replaced, and place -> why of those that were refused. The others are to be
+            written whole: a point was deleted between the two requests.
+        """
         what = f"renewing payloads of {collection}"
-        try:
-            results = self._session.call(what, lambda client: client.batch_update_points(collection, operations))
-        except QdrantMissingError:
-            return False
-        for result in results:
-            self._session.require_done(what, result)
-        return len(results) == len(operations)
+        renewed: set[int] = set()
+
+        def renew(part: range) -> None:
+            operations = [
+                models.OverwritePayloadOperation(
+                    overwrite_payload=models.SetPayload(payload=dict(rows.payloads[at]), points=[rows.ids[at]])
+                )
+                for at in part
+            ]
+            try:
+                results = self._session.call(what, lambda client: client.batch_update_points(collection, operations))
+            except QdrantMissingError:
+                return
+            for result in results:
+                self._session.require_done(what, result)
+            if len(results) == len(operations):
+                renewed.update(part)
+
+        refused = self._in_halves(collection, len(rows), renew)
+        return renewed, refused
 
     # -------------------------------------------------------------------------------------- vectors
 
@@ -166,30 +179,72 @@ class PointWriter:
         return left
 
     def _upload(self, collection: str, rows: _Rows, vectors: Vectors) -> Written:
-        """Send points; those that Qdrant refuses are found by halves.
+        """Send points, and tell which Qdrant refuses."""
 
-        Raises:
-            QdrantRefusedError: it refuses the first ones, each by itself.
-        """
-        written, failed = 0, list[Failed]()
-        waiting = [range(len(rows))] if len(rows) else []
-        while waiting:
-            part = waiting.pop()
+        def put(part: range) -> None:
             some = slice(part.start, part.stop)
             body = points_body(rows.ids[some], rows.payloads[some], vectors[some])
+            self._session.put_points(f"writing points into {collection}", collection, body)
+
+        refused = self._in_halves(collection, len(rows), put)
+        failed = [Failed(rows.unique_ids[at], why) for at, why in sorted(refused.items())]
+        return Written(len(rows) - len(failed), tuple(failed))
+
+    def _in_halves(self, collection: str, number: int, send: Callable[[range], None]) -> dict[int, str]:
+        """Send some points; those that Qdrant refuses are found by halves.
+
+        Args:
+            collection: where they go.
+            number: of points.
+            send: sends those at some places.
+
+        Returns:
+            Place -> why it is refused.
+
+        Raises:
+            QdrantRefusedError: the collection can take none; see `_require_sound`.
+        """
+        refused: dict[int, str] = {}
+        is_taken = False
+        waiting = [range(number)] if number else []
+        while waiting:
+            part = waiting.pop()
             try:
-                self._session.put_points(f"writing points into {collection}", collection, body)
+                send(part)
             except QdrantRefusedError as error:
                 if len(part) > 1:
                     middle = part.start + len(part) // 2
                     waiting += [range(middle, part.stop), range(part.start, middle)]
                     continue
-                failed.append(Failed(rows.unique_ids[part.start], error.message))
-                if not written and len(failed) >= _ENOUGH:
-                    raise
+                refused[part.start] = error.message
+                if not is_taken and len(refused) == _ENOUGH:
+                    self._require_sound(collection, error)
             else:
-                written += len(part)
-        return Written(written, tuple(failed))
+                is_taken = True
+        return refused
+
+    def _require_sound(self, collection: str, error: QdrantRefusedError) -> None:
+        """Refuse to go on with a collection that can take no point.
+
+        It is only looked at. A point of our own for a trial would be found by searches, and to put back one that is
+        there could undo what another thread has just written. So if it looks well, the points are to blame; they are
+        named one by one, and the job stops at its limit.
+
+        Raises:
+            QdrantRefusedError: its vectors have another length, or it says itself that it is broken.
+        """
+        info = self._session.call(f"asking for {collection}", lambda client: client.get_collection(collection))
+        vectors, size = info.config.params.vectors, self._embedder.dimension
+        wrong = ""
+        if not isinstance(vectors, models.VectorParams) or vectors.size != size:
+            wrong = f"it takes no vectors of {size} numbers"
+        elif info.status is models.CollectionStatus.RED:
+            wrong = f"it is {info.status.value}, its optimizer says {info.optimizer_status}"
+        if wrong:
+            raise QdrantRefusedError(
+                f"{error.message}; {collection}: {wrong}",
+                hint="read the log of Qdrant, or rebuild the index: reindex qdrant --full",
+            ) from error
 
 
 def slices(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from data_platform.errors import ConfigurationError, StoreError
 from data_platform.managers.search_index import Card, generations
+from data_platform.managers.typesense.rules import read_rules
 from data_platform.managers.typesense.session import ExistsError, NotFoundError, TypesenseSession
 from data_platform.models.search_document import FIELDS, OF_OTHERS, collection_schema
 
@@ -62,8 +63,15 @@ class TypesenseCollections:
         return generations(self.alias, [str(one["name"]) for one in listed])
 
     def create(self, collection: str, card: Card) -> None:
-        """Make an empty collection; it gets the fields that others have added to the live one, too."""
+        """Make an empty collection; it gets the fields that others have added to the live one, too.
+
+        Raises:
+            ConfigurationError: the key may not do what `bring_rules` does hours later.
+            StoreError, StoreUnavailableError: see `Index`.
+        """
         live = self.live()
+        if live is not None:
+            read_rules(self.session, live)
         more = [] if live is None else [_declared(field) for field in self.fields_of_others(live)]
         try:
             self.session.json("POST", "collections", send=collection_schema(collection, more))

@@ -17,6 +17,7 @@ from data_platform.managers.hub.session import Backoff
 from data_platform.managers.search_index import Card, Failed, Written
 from data_platform.managers.typesense.answers import read_answer
 from data_platform.managers.typesense.collections import TypesenseCollections
+from data_platform.managers.typesense.rules import bring_rules
 from data_platform.managers.typesense.session import LaggingError, NotFoundError, TypesenseSession
 from data_platform.models.search_document import OWN_FIELDS, documents, imports, pieces
 from data_platform.settings import Settings
@@ -189,7 +190,7 @@ class TypesenseIndex:
         return gone
 
     def finish(self, collection: str) -> None:
-        """Bring what others wrote into the live collection's documents over, such as embeddings.
+        """Bring over what others wrote: synonyms, overrides, and fields of documents, such as embeddings.
 
         Raises:
             StoreError: something of it was refused.
@@ -197,6 +198,8 @@ class TypesenseIndex:
         live = self.live()
         if live is None or live == collection:
             return
+        if rules := bring_rules(self._session, live, collection):
+            _LOG.info("%s synonyms and overrides brought over to %s", rules, collection)
         names = [field["name"] for field in self._of_alias.fields_of_others(live)]
         if not names:
             return
@@ -214,11 +217,20 @@ class TypesenseIndex:
     def _carry(self, collection: str, part: Sequence[Mapping[str, Any]]) -> int:
         """Write fields of others into documents that there are; return into how many."""
         ids = [str(one["id"]) for one in part]
+        doing = f"{self._session}: fields of others"
+
+        def read(answer: bytes) -> list[Failed]:
+            refused = read_answer(doing, answer, ids)
+            if later := next((one for one in refused if one.is_transient), None):  # all of them are sent again
+                hint = "try again later; the live collection was not replaced"
+                raise StoreUnavailableError(f"{doing}: {collection}: {later.unique_id}: {later.reason}", hint=hint)
+            return refused
+
         refused = self._session.post_lines(
             *_path(collection, "import"),
             lines="\n".join(json.dumps(one, ensure_ascii=False) for one in part).encode(),
             query={"action": "update"},
-            read=lambda answer: read_answer(f"{self._session}: fields of others", answer, ids),
+            read=read,
         )
         wrong = [one for one in refused if not one.reason.startswith(f"{_NOT_FOUND}:")]  # the others are gone meanwhile
         if wrong:

@@ -17,6 +17,7 @@ from data_platform.managers.embeddings.openai_api import OpenAiEmbedder
 from data_platform.managers.embeddings.service import EmbeddingService, ServiceSettings, TextsRefusedError
 from data_platform.managers.hub.session import Backoff
 from dev.embeddings_server import EmbeddingsServer, Fault, embed
+from dev.stand_in import RefusalError
 
 KEY = "segredo-1234"
 MODEL = "sentence-transformers/paraphrase-multilingual-mpnet-base-v2"
@@ -191,6 +192,18 @@ def test_a_model_may_be_named_without_its_owner(make: Make, asked: str) -> None:
     assert make(model=asked).embed(["a"]).vectors.any()
 
 
+@pytest.mark.parametrize(("end", "is_ours"), [("@1a2b", True), (":latest", True), ("-instruct", False), ("2", False)])
+def test_behind_the_name_of_a_model_only_a_version_may_follow(
+    make: Make, server: EmbeddingsServer, end: str, is_ours: bool
+) -> None:
+    server.model = MODEL + end
+    if is_ours:
+        assert make().embed(["a"]).vectors.any()
+        return
+    with pytest.raises(EmbeddingsError, match=f"of the model '{MODEL}{end}', expected is '{MODEL}'"):
+        make().embed(["a"])
+
+
 @pytest.mark.parametrize("wrong", ["NaN", "null"])
 def test_a_vector_that_is_none_costs_its_text_only(make: Make, server: EmbeddingsServer, wrong: Any) -> None:
     """Four answers in a row are spoiled: of all texts, of their first half, of the first half of that, of one text."""
@@ -203,6 +216,40 @@ def test_a_vector_that_is_none_costs_its_text_only(make: Make, server: Embedding
     assert not answer.vectors[0].any()
 
 
+@pytest.mark.parametrize("status", [424, 500, 503])
+def test_a_text_that_breaks_the_service_costs_itself_only(
+    make: Make, server: EmbeddingsServer, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """It answers other texts at the same time, so it is not away; else each run from now on would end here."""
+    vectors = server._vectors
+
+    def broken(asked: Any) -> Any:
+        if "VENENO" in asked:
+            raise RefusalError(status, "planted")
+        return vectors(asked)
+
+    monkeypatch.setattr(server, "_vectors", broken)
+    answer = make().embed([*texts(20), "VENENO", *texts(9)])
+    assert list(answer.refused) == [20]
+    assert f"{status}: planted" in answer.refused[20]
+    assert answer.vectors[[19, 21]].any(axis=1).all()
+
+
+def test_a_text_of_which_there_is_no_vector_costs_itself_only(
+    make: Make, server: EmbeddingsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = server._vectors
+
+    def some(asked: Any) -> Any:
+        return [[] if text == "" else vector for text, vector in zip(asked, vectors(asked), strict=True)]
+
+    monkeypatch.setattr(server, "_vectors", some)
+    answer = make().embed(["um", "", "dois"])
+    assert answer.refused.keys() == {1}
+    assert "no vector" in answer.refused[1]
+    assert answer.vectors[[0, 2]].any(axis=1).all()
+
+
 def test_a_text_without_a_vector_is_told_and_the_others_are_not_lost(make: Make) -> None:
     """The stand-in's vector of a text without words is of zeros, which have no direction."""
     answer = make().embed(["um", " ", "dois", "", "três"])
@@ -212,9 +259,21 @@ def test_a_text_without_a_vector_is_told_and_the_others_are_not_lost(make: Make)
 
 def test_when_every_text_is_refused_it_is_not_the_texts(make: Make, server: EmbeddingsServer) -> None:
     server.faults = [Fault("POST", status=422)]
-    with pytest.raises(TextsRefusedError):
+    with pytest.raises(TextsRefusedError, match=r"422.*it takes no text at all"):
         make().embed(texts(64))
     assert len(server.asked("POST")) < 20
+
+
+def test_before_it_is_said_not_to_be_the_texts_a_harmless_one_is_asked_for(
+    make: Make, server: EmbeddingsServer
+) -> None:
+    """A later run may have nothing but the texts that were refused before; the stand-in has no vector of such ones."""
+    embedder = make()
+    assert sorted(embedder.embed([" "] * 6).refused) == list(range(6))
+    assert len(server.texts) > len(" " * 6)
+    server.texts.clear()
+    assert sorted(embedder.embed(["", "um", "\t", " ", "  "]).refused) == [0, 2, 3, 4]
+    assert set(server.texts) == {"", "um", "\t", " ", "  "}, "it is asked once"
 
 
 @pytest.mark.parametrize("status", [413, 422])

@@ -205,6 +205,18 @@ def test_what_has_no_reading_is_refused(
         ask(connection, query, *kinds)
 
 
+@pytest.mark.parametrize("value", ["infinity", "-infinity"])
+def test_a_row_with_an_infinite_instant_is_named(connection: psycopg.Connection, value: str) -> None:
+    """Nothing behind it is read before somebody mends it, and who does needs to know which it is."""
+    rows = f"(VALUES (1, 'a', now()), (2, NULL, NULL), (3, 'ação', '{value}'), (4, 'd', 'infinity')) AS t (n, id, at)"
+    instant = pa.timestamp("us", tz="UTC")
+    named = "infinite timestamp, in the row whose c1 is 'ação' .*WHERE NOT isfinite.c2"
+    with pytest.raises(StoreError, match=named):
+        ask(connection, f"SELECT n, id, at FROM {rows}", pa.int32(), pa.string(), instant)
+    with pytest.raises(StoreError, match="infinite timestamp \\("):
+        ask(connection, f"SELECT at, id FROM {rows}", instant, pa.string())
+
+
 def test_a_session_of_another_encoding_is_refused(connection: psycopg.Connection) -> None:
     with connection.transaction(force_rollback=True):
         connection.execute("SET LOCAL client_encoding = 'LATIN1'")

@@ -163,12 +163,64 @@ def test_points_that_are_refused_are_found_and_named(
     assert all("planted" in failed.reason for failed in done.failed)
 
 
-def test_when_every_point_is_refused_it_is_not_the_points(index: QdrantIndex, server: QdrantServer) -> None:
+def test_points_that_are_refused_may_be_all_that_is_written(index: QdrantIndex, server: QdrantServer) -> None:
+    """So it is when the next run begins with them: they must not stop it."""
     index.create(NAME, CARD)
     server.faults = [Fault("PUT .*/points$", status=400)]
-    with pytest.raises(QdrantRefusedError):
+    done = index.write(NAME, news(7))
+    assert (done.written, [failed.unique_id for failed in done.failed]) == (0, [f"n{n}" for n in range(7)])
+    server.faults = []
+    assert index.write(NAME, news(8)) == Written(8)
+
+
+def test_payloads_that_are_refused_are_found_and_named(
+    index: QdrantIndex, server: QdrantServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.create(NAME, CARD)
+    index.write(NAME, news(20))
+    index.finish(NAME)
+    server.faults = [Fault(f"POST /collections/{NAME}/points/batch$", status=400)]
+    done = index.write(NAME, news(6))
+    assert (done.written, [failed.unique_id for failed in done.failed]) == (0, [f"n{n}" for n in range(6)])
+    server.faults = []
+    overwrite = server.store.engine.overwrite_payload
+    refused = {point_id("n3"), point_id("n11")}
+
+    def refuse(name: str, payload: Any, points: Any, **more: Any) -> Any:
+        if refused & set(points):
+            raise ValueError("planted")
+        return overwrite(name, payload, points, **more)
+
+    monkeypatch.setattr(server.store.engine, "overwrite_payload", refuse)
+    rows = batch_of([row | {"category": "outra"} for row in news(20).to_pylist()])
+    done = index.write(NAME, rows)
+    assert (done.written, sorted(failed.unique_id for failed in done.failed)) == (18, ["n11", "n3"])
+    assert all("planted" in failed.reason for failed in done.failed)
+    assert set(index.differing(NAME, rows)) == {"n3", "n11"}
+
+
+@pytest.mark.parametrize("wrong", ["size", "status"])
+def test_a_collection_that_can_take_no_point_is_told_as_such(
+    index: QdrantIndex, server: QdrantServer, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    index.create(NAME, CARD)
+    index.write(NAME, news(3))
+    info = server.store.info
+
+    def broken(name: str) -> Any:
+        told = info(name)
+        if wrong == "status":
+            return {**told, "status": "red", "optimizer_status": {"error": "no space"}}
+        told["config"]["params"]["vectors"]["size"] = 8
+        return told
+
+    monkeypatch.setattr(server.store, "info", broken)
+    server.faults = [Fault("PUT .*/points$", status=400)]
+    before = len(server.asked("PUT .*/points$"))
+    words = {"size": "it takes no vectors of 16 numbers", "status": "it is red, its optimizer says .*no space"}[wrong]
+    with pytest.raises(QdrantRefusedError, match=words):
         index.write(NAME, news(200))
-    assert len(server.asked("PUT .*/points$")) < 15
+    assert len(server.asked("PUT .*/points$")) - before < 15
 
 
 def test_an_update_that_is_only_noted_down_is_not_counted(
