@@ -13,8 +13,9 @@ own indexing comes after it. Runs are about the São Paulo day before.
 * It acts when it is scheduled. A run by hand acts too, unless you tick *Dry run*: then it says what would be published,
   writes nothing anywhere, emits no asset event and raises no alert.
 * It stops, and changes nothing, if somebody else changed data files since the last sync, or if published rows would go
-  that nobody deleted in PostgreSQL. Look first; *Overwrite* goes on all the same.
-* `STORAGE_BACKEND=huggingface` in the environment beats the form: the sync is then skipped.
+  that nobody deleted in PostgreSQL. Look first; *Overwrite* goes on all the same, with what was there when it began.
+* `STORAGE_BACKEND=huggingface` in the environment beats the form: the sync is then skipped. Every task looks at the
+  mode again, in every try and before the commit: a run that waited or was cleared overwrites nothing after a rollback.
 * Twice is safe: a second sync finds nothing to do. Two at once are safe too: the second is refused and tries again.
 * Missing a day is safe: the next sync brings over everything since the last one that succeeded.
 

@@ -27,8 +27,17 @@ Example: `{"storage_backend": "postgres"}`
 
 ## After a failure
 
-The error names the months that differ. Find out who changed them: the dataset's history on the Hub shows commits that
-are not ours. Then publish those months anew with `sync_huggingface`, as a dry run first, and trigger this DAG again.
+The error names the files and rows that differ. Find out which side is right before anything is written:
+
+* *with other cells*, *missing*: the dataset's history on the Hub shows commits that are not ours. If the dataset is
+  right after all, correct the row in PostgreSQL first.
+* *should not be there*: **see whether PostgreSQL lost the row.** Nobody deleted it there, so the dataset may have the
+  only copy. Bring it back (a backup; or `reconcile --repair from-postgres` without `--allow-delete`), or `delete` it.
+
+Once PostgreSQL is right, trigger `sync_huggingface` with `{"full": true, "dry_run": true}`, read its account, then with
+`{"full": true}`. It refuses, and names what it would take away, if rows would go that nobody deleted, or if others
+changed data files (single months are refused then too). Only a person who has seen what goes, and agrees, adds
+`"overwrite": true`: what the dataset has and PostgreSQL has not is then taken out. Trigger this DAG again afterwards.
 
 ## When not to use it
 

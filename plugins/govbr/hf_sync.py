@@ -6,7 +6,8 @@ Each function opens nothing while a DAG is parsed; what it returns is small and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -66,11 +67,14 @@ def run_sync(
 
     Returns:
         Kind, counts, commits, reason, notes, and the sensor's state and message.
+
+    Raises:
+        AirflowSkipException: the mode is another one by now; nothing was written.
     """
     waited = waited or {"state": "marked", "message": "a person marked wait_for_write as done"}
     if waited["state"] not in {"recorded", "newest"}:
         _LOG.warning("what is in PostgreSQL now is published, though: %s", waited["message"])
-    with airflow_errors():
+    with airflow_errors(), _skipped_in_another_mode():
         job = _job(context, mode, statement_timeout_s=statement_timeout_s)
         outcome = job.run()
     told = _told(outcome)
@@ -94,6 +98,7 @@ def check_lag(context: Mapping[str, Any], mode: Mapping[str, Any], *, statement_
         Rows, tombstones, seconds that the oldest of them waited, and the reason of a resync.
 
     Raises:
+        AirflowSkipException: the mode is another one by now.
         AirflowFailException: the alert: the oldest change has waited longer than `LAG_LIMIT`.
     """
     from airflow.sdk.exceptions import AirflowFailException
@@ -101,7 +106,7 @@ def check_lag(context: Mapping[str, Any], mode: Mapping[str, Any], *, statement_
 
     from data_platform.jobs.awaited_write import in_words
 
-    with airflow_errors():
+    with airflow_errors(), _skipped_in_another_mode():
         lag = _job(context, mode, statement_timeout_s=statement_timeout_s).lag()
     waited = lag.oldest or timedelta(0)
     seconds = int(waited.total_seconds())
@@ -135,18 +140,22 @@ def verify_dataset(context: Mapping[str, Any], mode: Mapping[str, Any], *, state
         Whether they are equal, and counts.
 
     Raises:
+        AirflowSkipException: the mode is another one by now.
         AirflowFailException: they differ; says where, and what to do.
     """
     from airflow.sdk.exceptions import AirflowFailException
 
-    with airflow_errors():
+    with airflow_errors(), _skipped_in_another_mode():
         verification = _job(context, mode, statement_timeout_s=statement_timeout_s).verify()
     if not verification.passed:
         shown = "\n".join(verification.lines()[:_MOST_LINES])
         raise AirflowFailException(
-            f"the open dataset is not what PostgreSQL says:\n{shown}\nWhat to do: find out who changed it (the history"
-            " on the Hub; the run ledger), then publish everything anew: trigger sync_huggingface with"
-            ' {"full": true, "overwrite": true}; try it with "dry_run": true first'
+            f"the open dataset is not what PostgreSQL says:\n{shown}\nWhat to do: find out which side is right. Rows"
+            " that should not be there may be all that is left of a loss in PostgreSQL; the history on the Hub and the"
+            " run ledger say who wrote last. If PostgreSQL is right, trigger sync_huggingface with"
+            ' {"full": true, "dry_run": true} and read its account, then with {"full": true}. That refuses to take away'
+            ' what nobody deleted, or what others put there: "overwrite": true publishes that too, and is for a person'
+            " who has seen what goes and agrees"
         )
     return {"passed": True, "counts": dict(verification.counts)}
 
@@ -165,15 +174,40 @@ def _options_of(params: Mapping[str, Any]) -> SyncOptions:
     )
 
 
+@contextmanager
+def _skipped_in_another_mode() -> Iterator[None]:
+    """Skip a task that finds another mode than its run began with: it was cleared, is tried again, or woke late."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from data_platform.jobs.hf_sync.records import OtherModeError
+
+    try:
+        yield
+    except OtherModeError as error:
+        raise AirflowSkipException(error.message) from error
+
+
 def _job(context: Mapping[str, Any], mode: Mapping[str, Any], *, statement_timeout_s: int) -> HuggingFaceSyncJob:
+    """Return the job of a task.
+
+    Raises:
+        OtherModeError: the mode that the run began with does not hold any more.
+    """
+    from data_platform.jobs.hf_sync.records import require_lead
     from data_platform.jobs.hf_sync.sync_job import HuggingFaceSyncJob
     from data_platform.managers.storage_mode import StorageMode
     from govbr.hooks.huggingface_dataset_hook import HuggingFaceDatasetHook
+    from govbr.hooks.storage_hook import StorageHook
 
+    def mode_now() -> StorageMode:
+        return StorageHook(run_parameters=context["params"]).get_mode()  # a new hook: one remembers what it found
+
+    require_lead(mode_now())
     settings = task_settings(statement_timeout_s=statement_timeout_s)
     return HuggingFaceSyncJob(
         settings,
         StorageMode.from_dict(mode),
+        mode_now=mode_now,
         options=_options_of(context["params"]),
         run_date=run_date_of_task(context),
         started_by=f"DAG run {context['run_id']}",

@@ -80,7 +80,7 @@ def repair_stores(context: Mapping[str, Any], mode: Mapping[str, Any], *, statem
         What was done, and how the stores compare afterwards; of a dry run, how they do now.
 
     Raises:
-        AirflowSkipException: the form asks for none.
+        AirflowSkipException: the form asks for none, or the mode is another one by now.
     """
     from airflow.sdk.exceptions import AirflowSkipException
 
@@ -91,6 +91,7 @@ def repair_stores(context: Mapping[str, Any], mode: Mapping[str, Any], *, statem
     wanted, dry_run = params["repair"], bool(params["dry_run"])
     if wanted == NO_REPAIR:
         raise AirflowSkipException("no repair was asked for")
+    mode = choose_mode(params)  # anew: a repair that is cleared later must not write over the store that leads by then
     with airflow_errors():
         comparer = _comparer(context, mode, statement_timeout_s=statement_timeout_s)
         with _both_stores(comparer.settings, mode) as adapter:

@@ -14,7 +14,7 @@ from data_platform.managers.ledger.run_ledger import RECONCILE
 from data_platform.managers.postgres_manager import PostgresManager
 from data_platform.models.days import SAO_PAULO, utc_now
 from dev.hub_server import HubServer, HubStore
-from govbr.reconcile import choose_mode, judge_stores
+from govbr.reconcile import choose_mode, judge_stores, repair_stores
 from tests.support.hub import DATASET, REDUCED, TOKEN, Hub, columns
 from tests.support.sources import articles
 from tests.support.stores import Store, prepare
@@ -131,6 +131,20 @@ def test_in_the_other_modes_everything_is_skipped(run: Run, monkeypatch: pytest.
     assert (set(states(done).values()), str(done.state)) == ({"skipped"}, "success")
     with pytest.raises(AirflowSkipException, match=f"storage_backend is {backend}"):
         choose_mode(FORM)
+
+
+def test_a_repair_that_is_cleared_after_a_rollback_is_skipped(both: TwoStores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its run began in dual_write; by now one store leads, and the other is behind by design."""
+    mode = choose_mode(FORM)
+    uid = ROWS[0]["unique_id"]
+    both.store.execute(f"UPDATE news SET title = 'older' WHERE unique_id = '{uid}'")
+    head = both.hub.head()
+    monkeypatch.setenv("STORAGE_BACKEND", "huggingface")
+    context = {"params": {**FORM, "repair": "from-postgres", "dry_run": False}, "run_id": "by hand"}
+    context["dag_run"] = SimpleNamespace(logical_date=None, run_type="manual")
+    with pytest.raises(AirflowSkipException, match="storage_backend is huggingface"):
+        repair_stores(context, mode, statement_timeout_s=60)
+    assert both.hub.head() == head
 
 
 def test_a_form_that_contradicts_itself_is_refused(run: Run) -> None:

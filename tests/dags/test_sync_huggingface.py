@@ -9,18 +9,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, ParamValidationError
 
 from data_platform.jobs.daily.day_record import DAY
 from data_platform.jobs.hf_sync.records import reason_to_skip
+from data_platform.managers.dataset_manager import DatasetManager
 from data_platform.managers.ledger.run_ledger import SYNC, RunLedger
 from data_platform.managers.postgres_manager import PostgresManager
 from data_platform.managers.storage_mode import resolve_storage_mode
 from data_platform.models.days import SAO_PAULO, day_of, utc_now
 from dev.hub_server import HubServer, HubStore
-from govbr.hf_sync import LAG_LIMIT, check_lag, choose_mode
-from tests.support.hub import DATASET, REDUCED, TOKEN, Hub, columns
+from govbr.assets import HUGGINGFACE_NEWS_PUBLISHED
+from govbr.hf_sync import LAG_LIMIT, check_lag, choose_mode, run_sync, verify_dataset
+from tests.support.hub import DATASET, QUICK, REDUCED, TOKEN, Hub, columns
 from tests.support.recorded import record_write
 from tests.support.sources import articles
 from tests.support.stores import Store, prepare
@@ -187,6 +190,34 @@ def test_the_way_back_at_3_a_m_beats_the_form(run: Run, monkeypatch: pytest.Monk
     assert set(states(run(**POSTGRES)).values()) == {"skipped"}
 
 
+def test_a_task_that_wakes_after_the_way_back_is_skipped_and_overwrites_nothing(
+    store: Store, hub: Hub, news: PostgresManager, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It was cleared, is tried again, or waited for hours: its run began in mode postgres, which holds no more."""
+    monkeypatch.setenv("STATE_URI", str(tmp_path / "state"))
+    monkeypatch.setenv("STORAGE_BACKEND", "postgres")
+    mode = choose_mode({})
+    context = hand_started(storage_backend=None) | {"outlet_events": {HUGGINGFACE_NEWS_PUBLISHED: AssetEvents()}}
+    assert run_sync(context, mode, None, statement_timeout_s=60)["committed"] is True
+    monkeypatch.setenv("STORAGE_BACKEND", "huggingface")
+    uid = articles(1)[0]["unique_id"]
+    enriched = pd.DataFrame([{"unique_id": uid, "summary": "of the pipeline, later"}])
+    assert DatasetManager(DATASET, settings=hub.settings, backoff=QUICK).update(enriched) == 1
+    head = hub.head()
+    tasks = (
+        lambda: run_sync(context, mode, None, statement_timeout_s=60),
+        lambda: check_lag(context, mode, statement_timeout_s=60),
+        lambda: verify_dataset(context, mode, statement_timeout_s=60),
+    )
+    for address in (store.url, "postgresql://nobody@127.0.0.1:9/gone"):  # the way back needs no PostgreSQL
+        monkeypatch.setenv("DATABASE_URL", address)
+        for act in tasks:
+            with pytest.raises(AirflowSkipException, match="STORAGE_BACKEND in the environment, which beats all else"):
+                act()
+    assert hub.head() == head
+    assert next(row for row in hub.all_rows() if row["unique_id"] == uid)["summary"] == "of the pipeline, later"
+
+
 def test_a_form_that_contradicts_itself_fails_before_anybody_waits(run: Run) -> None:
     done = run(full=True, months=["2026-10"], **POSTGRES)
     found = states(done)
@@ -293,6 +324,13 @@ def test_a_sync_that_fails_fails_the_run_and_the_lag_is_looked_at_all_the_same(
     assert asset_events(done) == []
 
 
+class AssetEvents:
+    """Where a task's events for an asset go."""
+
+    def add(self, asset: Any, *, extra: dict[str, Any]) -> None:
+        """Take one."""
+
+
 def hand_started(**params: Any) -> dict[str, Any]:
     return {
         "params": {"storage_backend": "postgres", **params},
@@ -362,3 +400,6 @@ def test_a_verification_passes_after_a_sync_and_names_what_somebody_changed(
     said = capfd.readouterr().out
     for word in ("the open dataset is not what PostgreSQL says", row["unique_id"], "What to do", "2024-03"):
         assert word in said
+    # Overwriting publishes a loss: it comes last, and only for who has looked.
+    told = said[said.index("What to do") :]
+    assert told.index('{"full": true, "dry_run": true}') < told.index('{"full": true}') < told.index('"overwrite"')

@@ -8,7 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from data_platform.cli import daily_commands, index_commands, scrape_commands, staged_commands, storage_commands
+from data_platform.cli import (
+    daily_commands,
+    index_commands,
+    reject_commands,
+    scrape_commands,
+    staged_commands,
+    storage_commands,
+)
 from data_platform.cli.console import Console
 from data_platform.errors import IntegrityError
 from data_platform.settings import Settings
@@ -71,9 +78,7 @@ def add_all(commands: Any, common: argparse.ArgumentParser) -> None:  # noqa: AN
     command.add_argument(
         "--parallel", type=int, default=2, metavar="N", help="processes that read the source (default 2)"
     )
-    command = add("rejects", rejects, "show the rows that could not be stored")
-    command.add_argument("action", choices=["list"], help="list: the open ones, by reason and one by one")
-    command.add_argument("--limit", type=int, default=50, metavar="N", help="rows shown one by one (default 50)")
+    reject_commands.add_rejects(add, _user)
     storage_commands.add_reconcile(add, _user)
     storage_commands.add_delete(add)
     storage_commands.add_sync(add, _user)
@@ -151,29 +156,6 @@ def validate(arguments: argparse.Namespace, settings: Settings, console: Console
         )
     console.result(result.to_dict(), *_validation_lines(result))
     return not result.passed
-
-
-def rejects(arguments: argparse.Namespace, settings: Settings, console: Console) -> bool:
-    """List open rejects."""
-    from psycopg.rows import dict_row
-
-    from data_platform.managers.postgres.database import connect
-    from data_platform.queries import read_sql
-
-    with _ready(settings), connect(settings.require_database(), purpose="rejects") as connection:
-        cursor = connection.cursor(row_factory=dict_row)
-        by_reason = cursor.execute(
-            "SELECT reason, field, count(*) AS rows FROM rejects WHERE status = 'open' GROUP BY 1, 2 ORDER BY 3 DESC, 1"
-        ).fetchall()
-        rows = cursor.execute(read_sql("reject_list.sql"), {"limit": arguments.limit}).fetchall()
-    lines = [f"{row['rows']:>8,}  {row['reason']} ({row['field']})" for row in by_reason] or ["no open rejects"]
-    lines += [
-        f"#{row['id']}  {row['reason']}  {row['unique_id'] or '(no id)'}  {row['file']} row {row['row_no']}:"
-        f" {row['detail']}"
-        for row in rows
-    ]
-    console.result({"by_reason": by_reason, "rejects": rows}, *lines)
-    return False
 
 
 def status(_arguments: argparse.Namespace, settings: Settings, console: Console) -> bool:

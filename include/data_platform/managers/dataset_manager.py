@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_platform.errors import ConfigurationError, IntegrityError
+from data_platform.errors import ConfigurationError, IntegrityError, SourceError
 from data_platform.failpoints import failpoint
 from data_platform.managers.hub.adoption import AdoptedState, AdoptionPlan
 from data_platform.managers.hub.edits import Edits, delete_edits, insert_edits, update_edits
@@ -67,6 +67,9 @@ class DatasetManager:
         cache: folder where key columns are kept; "" is one below HF_HOME, None keeps none.
         backoff: how requests are tried again.
         timeout_s: the longest silence of the Hub that is borne, in seconds.
+
+    Raises:
+        ConfigurationError: the reduced dataset is the main one.
     """
 
     def __init__(
@@ -89,7 +92,7 @@ class DatasetManager:
         self.repository = HubRepository(chosen, self._settings, backoff=backoff, timeout_s=timeout_s)
         self.reduced: ReducedDataset | None = None
         if reduced is not None:
-            name = reduced.strip() or _reduced_of(chosen, self._settings)
+            name = reduced.strip() or _reduced_of(chosen, self._settings).strip()
             other = HubRepository(name, self._settings, backoff=backoff, timeout_s=timeout_s)
             self.reduced = ReducedDataset(self.repository, other, RACE)
 
@@ -176,7 +179,7 @@ class DatasetManager:
             StoreUnavailableError: worth trying again.
         """
         with scratch_folder() as folder:
-            return AdoptedState(Snapshot.of(self.repository), self._theme_index(), folder).plan
+            return self._adopted(Snapshot.of(self.repository), folder).plan
 
     def adopt(self) -> AdoptionPlan | None:
         """Bring a dataset in the legacy layout into the monthly one, in one commit; None if it is so already.
@@ -258,7 +261,7 @@ class DatasetManager:
         if not (snapshot.layout.legacy or any_types):
             return MonthlyState(snapshot, self._cache, folder)
         keep = partial(self._keep, origin="adoption") if to_write else None  # who only looks keeps nothing
-        return AdoptedState(snapshot, self._theme_index(), folder, on_rejects=keep)
+        return self._adopted(snapshot, folder, on_rejects=keep)
 
     @property
     def themes(self) -> ThemeIndex:
@@ -278,6 +281,19 @@ class DatasetManager:
         self.repository.session.require_token()
 
     # ---------------------------------------------------------------------------------------- helpers
+
+    def _adopted(
+        self, snapshot: Snapshot, folder: Path, *, on_rejects: Callable[[Sequence[Reject]], object] | None = None
+    ) -> AdoptedState:
+        try:
+            return AdoptedState(snapshot, self._theme_index(), folder, on_rejects=on_rejects)
+        except SourceError as error:
+            # Read as the files of a migration are, it is told of as one of this machine.
+            told = error.message.replace(f"{folder}/", "data/")
+            raise SourceError(
+                f"{self.repository}: {told}",
+                hint="mend or delete the file on the Hub, or revert the commit that brought it (see its history)",
+            ) from error
 
     def _write(self, what: str, plan: _Plan, *, even_unchanged: bool = False, note: str = "") -> WriteOutcome:
         """Make one commit of a plan, and let the reduced dataset follow."""

@@ -28,7 +28,7 @@ class WriteOutcome:
         unchanged: rows that the store has and that were left as they are.
         duplicates: rows that another row of the same call stood for.
         rejected: rows that cannot be stored, kept whole among the rejects.
-        deleted: rows that were taken out; of a deletion, those that are not there are `unchanged`.
+        deleted: rows that were taken out, held ones included; of a deletion, those that are not there are `unchanged`.
         rejected_by_reason: how many for each reason, such as "title_missing".
         ids: what the rows are called in the store: the id given -> the id of the article that it is, where they differ.
         written: ids of the rows inserted or updated, as the store calls them.

@@ -19,7 +19,7 @@ from data_platform.managers.interface import WriteOutcome
 from data_platform.managers.postgres import news_writer
 from data_platform.managers.postgres.binary_read import read_query
 from data_platform.managers.postgres.news_table import Catalogue
-from data_platform.managers.postgres.rejects import settle_rejects, store_rejects
+from data_platform.managers.postgres.rejects import discard_rejects, settle_rejects, store_rejects
 from data_platform.managers.postgres.sync_marks import hand_out, mark_synced
 from data_platform.managers.postgres.transactions import Transactions
 from data_platform.managers.write_rules import complete, ids_to_delete, last_of_each, left_alone, plan_insert, renamed
@@ -187,9 +187,12 @@ class PostgresManager:
     def delete_rows(self, unique_ids: Sequence[str], *, reason: str) -> WriteOutcome:
         """Delete rows, all or none; each leaves a tombstone, by which the readers of the change feed follow.
 
+        Open rejects of these ids are discarded with them. So an article also goes that was never in news: as long as a
+        reject of it is open, the open dataset holds its row and the sync keeps publishing it.
+
         Args:
-            unique_ids: which; an id that is not there is counted as unchanged.
-            reason: why, for the log; whoever calls records it where it lasts.
+            unique_ids: which; an id that is neither there nor rejected is counted as unchanged.
+            reason: why, for the log and the rejects; whoever calls records it where it lasts.
 
         Raises:
             ValueError: there is an id that is none, or no reason.
@@ -203,6 +206,9 @@ class PostgresManager:
         def work(connection: Connection[Any]) -> WriteOutcome:
             news_writer.ready_to_write(connection)
             gone = news_writer.delete(connection, ids)
+            discarded = discard_rejects(connection, unique_ids=ids, why=f"discarded by a deletion: {reason.strip()}")
+            held = {reject.unique_id for reject in discarded}
+            gone += [uid for uid in ids if uid in held and uid not in gone]
             left = len(ids) - len(gone)
             return WriteOutcome(given=len(ids), deleted=len(gone), unchanged=left, written=gone).checked("PostgreSQL")
 

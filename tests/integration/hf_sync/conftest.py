@@ -22,12 +22,14 @@ MODE = StorageMode(
 
 @pytest.fixture
 def make_job(store: Store, hub: Hub) -> Callable[..., HuggingFaceSyncJob]:
-    """A function that makes jobs; its arguments are those of `SyncOptions`, and `mode`."""
+    """A function that makes jobs; its arguments are those of `SyncOptions`, `mode` and `mode_now`."""
     settings = hub.settings.with_database(store.url)
 
-    def make(*, mode: StorageMode = MODE, **options: Any) -> HuggingFaceSyncJob:
+    def make(
+        *, mode: StorageMode = MODE, mode_now: Callable[[], StorageMode] | None = None, **options: Any
+    ) -> HuggingFaceSyncJob:
         manager = DatasetManager(DATASET, settings=settings, backoff=QUICK)
-        return HuggingFaceSyncJob(settings, mode, options=SyncOptions(**options), manager=manager)
+        return HuggingFaceSyncJob(settings, mode, mode_now=mode_now, options=SyncOptions(**options), manager=manager)
 
     return make
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pyarrow as pa
 import pytest
 
@@ -19,7 +20,7 @@ from data_platform.errors import (
 from data_platform.jobs.hf_sync.records import SyncOptions
 from data_platform.jobs.hf_sync.sync_job import HuggingFaceSyncJob
 from data_platform.managers.dataset_manager import DatasetManager
-from data_platform.managers.hub.session import Backoff
+from data_platform.managers.hub.session import Backoff, HubSession
 from data_platform.managers.postgres_manager import PostgresManager
 from data_platform.models.columns import PUBLISHED_SCHEMA
 from data_platform.settings import Settings
@@ -121,6 +122,43 @@ def test_a_dataset_that_is_missing_is_named(waiting: Hub, store: Store, make_job
         checked(make_job(), waiting, store)
 
 
+@pytest.mark.parametrize("name", [DATASET, DATASET.upper(), f" {DATASET}\n"])
+def test_a_reduced_dataset_that_is_the_main_one_is_refused_before_anything_is_written(
+    waiting: Hub, store: Store, make_job: Jobs, name: str
+) -> None:
+    before, asked = said_by_the_hub(waiting), len(waiting.server.requests)
+    with pytest.raises(ConfigurationError, match="the main one") as caught:
+        job_with(waiting, store, make_job, replace(waiting.settings, hf_reduced_dataset=name)).run()
+    assert "HF_REDUCED_DATASET" in caught.value.hint
+    assert said_by_the_hub(waiting) == before
+    assert len(waiting.server.requests) == asked
+
+
+def test_a_history_that_is_no_list_is_worth_another_try(
+    waiting: Hub, store: Store, make_job: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Hub answers 200 with an error inside."""
+    real = HubSession.http
+
+    class Odd:
+        def __init__(self, client: Any) -> None:
+            self.client = client
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.client, name)
+
+        def get(self, url: str, **options: Any) -> Any:
+            if "/commits/" in url:
+                return httpx.Response(200, json={"error": "internal"}, request=httpx.Request("GET", url))
+            return self.client.get(url, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HubSession, "http", lambda session: Odd(real(session)))
+        job = job_with(waiting, store, make_job, waiting.settings)
+        assert fails(job, store, StoreUnavailableError, "reading its history").retryable
+    checked(make_job(), waiting, store)
+
+
 def test_a_main_dataset_that_was_made_anew_is_filled_again(waiting: Hub, store: Store, make_job: Jobs) -> None:
     waiting.store.delete(DATASET)
     waiting.store.create(DATASET)
@@ -164,6 +202,37 @@ def test_a_row_that_the_published_types_cannot_hold_is_named(
     assert outcome.reason == ""
     assert not outcome.notes
     assert make_job().lag().rows == 0
+
+
+@pytest.mark.parametrize(
+    ("tags", "told"),
+    [
+        ("ARRAY['a', NULL, 'b']", r"tags has NULL among its texts; array_remove\(tags, NULL\) takes it out"),
+        ("ARRAY[NULL]::text[]", "tags has NULL among its texts"),
+        ("ARRAY[['a', 'b'], ['c', NULL]]", "tags has 2 dimensions; write it as one list"),
+    ],
+)
+def test_tags_that_are_no_plain_list_are_named(
+    waiting: Hub, store: Store, make_job: Jobs, tags: str, told: str
+) -> None:
+    """Only SQL by hand makes them. Whatever reads them would fail without saying which row it is."""
+    before, uid = said_by_the_hub(waiting), article(2)["unique_id"]
+    store.execute(f"UPDATE news SET tags = {tags} WHERE unique_id = '{uid}'")
+    for options in ({}, {"months": ("2024-04",)}, {"dry_run": True}):
+        error = fails(make_job(**options), store, IntegrityError, f"{uid}: {told}")
+        assert "mend them in news" in error.hint
+    assert said_by_the_hub(waiting) == before
+    store.execute(f"UPDATE news SET tags = ARRAY['a', 'b'] WHERE unique_id = '{uid}'")
+    checked(make_job(), waiting, store)
+
+
+def test_tags_that_are_empty_absent_or_counted_otherwise_are_published(
+    waiting: Hub, store: Store, make_job: Jobs
+) -> None:
+    for number, tags in ((1, "NULL"), (2, "'{}'"), (3, "'[0:1]={a,b}'")):
+        store.execute(f"UPDATE news SET tags = {tags} WHERE unique_id = '{article(number)['unique_id']}'")
+    checked(make_job(), waiting, store)
+    assert make_job().verify().passed
 
 
 def test_the_last_instants_that_can_be_held_are_published(waiting: Hub, store: Store, make_job: Jobs) -> None:

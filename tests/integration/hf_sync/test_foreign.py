@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from data_platform.errors import DataPlatformError, IntegrityError
+from data_platform.errors import DataPlatformError, IntegrityError, SourceError, StoreUnavailableError
 from data_platform.managers.dataset_manager import DatasetManager
+from data_platform.managers.hub import repository
 from data_platform.managers.postgres_manager import PostgresManager
 from data_platform.models.columns import PUBLISHED_SCHEMA
+from dev.hub_server.exchange import Exchange, json_answer
 from tests.support.hub import DATASET, QUICK, REDUCED, Hub, columns, parquet_bytes
 from tests.support.sources import article, articles
 from tests.support.stores import Store
@@ -113,13 +116,70 @@ def test_single_months_are_not_published_over_foreign_changes(synced: Hub, store
     assert (said_by_the_hub(synced), position(store)) == before
 
 
+def test_a_change_of_others_is_found_however_many_commits_followed(synced: Hub, store: Store, make_job: Jobs) -> None:
+    """The stamp of the last sync has left the first page of the history."""
+    synced.server.page_size = 5
+    changed_month(synced)
+    for number in range(12):
+        synced.put({"README.md": CARD + str(number).encode()})
+    asked = len(synced.server.requests)
+    error = refused(make_job(), synced, store, "somebody else changed data files since the last sync")
+    assert MARCH in error.message
+    assert sum("/tree/" in request for request in synced.server.requests[asked:]) < 12  # not one for each commit
+    checked(make_job(overwrite=True), synced, store)
+
+
+def test_a_stamp_beyond_the_first_page_of_the_history_still_counts(synced: Hub, store: Store, make_job: Jobs) -> None:
+    synced.server.page_size = 5
+    for number in range(12):
+        synced.put({"README.md": CARD + str(number).encode()})
+    assert checked(make_job(), synced, store).reason == ""
+
+
+def test_the_search_for_a_stamp_has_an_end(
+    synced: Hub, store: Store, make_job: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stamp that nobody found is a lost one: everything is accounted for, and what others changed is refused."""
+    monkeypatch.setattr(repository, "_MOST_HISTORY", 10)
+    synced.server.page_size = 5
+    changed = [row | {"title": "corrigido por alguém"} for row in ROWS]
+    synced.put({MARCH: parquet_bytes(changed)})
+    for number in range(12):
+        synced.put({"README.md": CARD + str(number).encode()})
+    asked = len(synced.server.requests)
+    with pytest.raises(IntegrityError, match="6 published rows have other cells than PostgreSQL"):
+        make_job().run()
+    assert sum("/commits/" in request for request in synced.server.requests[asked:]) == 2
+
+
+def test_a_history_that_is_none_is_an_error_worth_another_try(
+    synced: Hub, store: Store, make_job: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Hub answers 200, with an error inside."""
+    page = Exchange.page
+
+    def failing(x: Exchange, items: list[dict[str, Any]]) -> Any:
+        return json_answer({"error": "internal"}) if "/commits/" in x.path else page(x, items)
+
+    monkeypatch.setattr(Exchange, "page", failing)
+    before = said_by_the_hub(synced), position(store)
+    with pytest.raises(StoreUnavailableError, match="reading its history: the answer is no list"):
+        make_job().run()
+    assert (said_by_the_hub(synced), position(store)) == before
+
+
 def test_a_foreign_file_that_cannot_be_read_is_named_and_can_be_let_go(
     synced: Hub, store: Store, make_job: Jobs
 ) -> None:
     synced.put({"data/train-notes.parquet": b"no parquet"})
     before = said_by_the_hub(synced), position(store)
-    with pytest.raises(DataPlatformError, match=r"train-notes\.parquet"):
-        make_job().run()
+    for options in ({}, {"full": True, "overwrite": True}):
+        with pytest.raises(
+            SourceError, match=rf"'{DATASET}' on {synced.server.url}: data/train-notes\.parquet "
+        ) as caught:
+            make_job(**options).run()
+        assert "delete the file on the Hub" in caught.value.hint
+        assert "/tmp" not in str(caught.value)
     assert (said_by_the_hub(synced), position(store)) == before
     synced.store.commit(DATASET, {}, delete=["data/train-notes.parquet"])
     checked(make_job(), synced, store)
@@ -164,7 +224,7 @@ def test_rows_that_only_the_hub_has_are_named_and_stay_until_told_otherwise(
     DatasetManager(DATASET, settings=synced.settings, backoff=QUICK).insert(columns(only_there))
     error = refused(make_job(), synced, store, "2 published rows are unknown to PostgreSQL and would go")
     assert "only there, there too" in error.message
-    assert "migrate" in error.hint
+    assert "reconcile --repair from-postgres, without --allow-delete" in error.hint
     told = make_job(dry_run=True).run()
     assert told.account is not None
     assert (told.account.unexplained, list(told.account.unexplained_ids)) == (2, ["only there", "there too"])
@@ -261,6 +321,41 @@ def test_a_data_file_that_comes_between_look_and_commit_makes_the_sync_refuse(
     assert position(store) == before
     assert "data/train-extra.parquet" in synced.files()
     checked(make_job(overwrite=True), synced, store)
+
+
+def test_overwriting_takes_what_was_there_when_it_began_and_nothing_that_comes_meanwhile(
+    synced: Hub, store: Store, make_job: Jobs
+) -> None:
+    foreign_file(synced)
+    before = position(store)
+    left = ["data/train-2031-01.parquet"]
+
+    def race(dataset: str) -> None:
+        if dataset == DATASET and left:
+            synced.put({left.pop(): parquet_bytes([article(81)])})
+
+    synced.server.on_commit = race
+    with pytest.raises(
+        IntegrityError, match=r"while they were to be overwritten: data/train-2031-01\.parquet"
+    ) as caught:
+        make_job(overwrite=True).run()
+    assert "--overwrite again" in caught.value.hint
+    assert {"data/train-extra.parquet", "data/train-2031-01.parquet"} <= set(synced.files())
+    assert position(store) == before
+    checked(make_job(overwrite=True), synced, store)
+
+
+def test_overwriting_bears_a_card_that_is_edited_meanwhile(synced: Hub, store: Store, make_job: Jobs) -> None:
+    foreign_file(synced)
+    left = ["README.md"]
+
+    def race(dataset: str) -> None:
+        if dataset == DATASET and left:
+            synced.put({left.pop(): CARD})
+
+    synced.server.on_commit = race
+    checked(make_job(overwrite=True), synced, store)
+    assert "license: mit" in synced.content("README.md").decode()
 
 
 def test_the_pipeline_committing_between_look_and_commit_is_accounted_for(

@@ -84,6 +84,24 @@ def test_an_article_that_comes_in_settles_its_reject_and_its_held_row_goes(
     assert outcome.partitions[UNDATED] == 3
 
 
+def test_single_months_publish_an_article_that_came_in_once(
+    hub: Hub, store: Store, news: PostgresManager, make_job: Jobs, held: list[Row]
+) -> None:
+    """Its held row goes with the month of the article, neither later nor sooner."""
+    news.insert(columns([HELD[0] | {"published_at": DAY}]))
+    store.execute("UPDATE rejects SET status = 'discarded' WHERE unique_id = 'no title'")
+    before = sorted(map(repr, held))
+    for month, gone in (("2024-03", ()), ("2024-08", ("no date",)), ("2024-03", ("no date",))):
+        make_job(months=(month,)).run()
+        ids = [row["unique_id"] for row in hub.all_rows()]
+        assert sorted(ids, key=str) == sorted(set(ids), key=str)
+        assert {*ids} == {*(row["unique_id"] for row in [*GOOD, *HELD, NO_ID])}
+        undated = sorted(map(repr, hub.rows()[UNDATED]))
+        assert undated == sorted(map(repr, without(held, *gone))), month
+    assert undated != before
+    checked(make_job(), hub, store, held=without(held, "no date", "no title"))
+
+
 @pytest.mark.parametrize("status", ["discarded", "replayed"])
 def test_a_settled_reject_lets_its_row_go_with_or_without_an_id(
     hub: Hub, store: Store, make_job: Jobs, held: list[Row], status: str

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
+import pandas as pd
 import pytest
 
 from data_platform.cli import main
 from data_platform.errors import ConfigurationError
-from data_platform.jobs.hf_sync.records import reason_to_skip
+from data_platform.jobs.hf_sync.records import OtherModeError, reason_to_skip
 from data_platform.managers.dataset_manager import DatasetManager
+from data_platform.managers.ledger.run_ledger import SYNC, RunLedger
 from data_platform.managers.postgres_manager import PostgresManager
 from data_platform.managers.storage_mode import ReadSource, StorageBackend, StorageMode, resolve_storage_mode
 from tests.support.command_line import Ran
 from tests.support.hub import DATASET, QUICK, TOKEN, Hub, columns
 from tests.support.sources import articles
 from tests.support.stores import Store
-from tests.support.syncs import Jobs, checked, position, said_by_the_hub
+from tests.support.syncs import Jobs, at_failpoint, checked, on_the_hub, position, said_by_the_hub, update
 
 OTHER_MODES = [
     (StorageBackend.HUGGINGFACE, ReadSource.HUGGINGFACE),
@@ -50,6 +54,41 @@ def test_a_job_does_nothing_in_another_mode(
             assert "STORAGE_BACKEND=postgres" in told.value.hint
     assert len(source.server.requests) == asked
     assert (said_by_the_hub(source), position(store)) == before
+
+
+@pytest.mark.parametrize("point", ["before it", "sync.after_window", "hub.on_commit"])
+def test_a_rollback_while_a_sync_is_at_work_keeps_what_the_pipeline_writes_from_then_on(
+    hub: Hub, store: Store, news: PostgresManager, make_job: Jobs, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """The pipeline writes the dataset alone from then on: what PostgreSQL has is older."""
+    rows = articles(3)
+    news.insert(columns(rows))
+    checked(make_job(), hub, store)
+    update(news, {"unique_id": rows[0]["unique_id"], "title": "Later"})
+    modes = [mode_of(StorageBackend.POSTGRES, ReadSource.POSTGRES)]
+    before = position(store)
+
+    def roll_back(_: str = "") -> None:
+        hub.server.on_commit = None
+        modes[:] = [mode_of(StorageBackend.HUGGINGFACE, ReadSource.HUGGINGFACE)]
+        summary = pd.DataFrame([{"unique_id": rows[1]["unique_id"], "summary": "of the pipeline"}])
+        assert DatasetManager(DATASET, settings=hub.settings, backoff=QUICK).update(summary) == 1
+
+    job = make_job(mode_now=lambda: modes[0])
+    if point == "before it":
+        roll_back()
+    elif point == "hub.on_commit":
+        hub.server.on_commit = roll_back  # after the last look at the mode; but the head is another one then
+    meanwhile = at_failpoint(monkeypatch, point, roll_back) if point.startswith("sync.") else nullcontext()
+    refusal = pytest.raises(OtherModeError, match="no sync: storage_backend is huggingface")
+    with meanwhile, refusal as caught:
+        job.run()
+    assert not caught.value.retryable
+    found = {row["unique_id"]: row for row in on_the_hub(hub)}
+    assert found[rows[1]["unique_id"]]["summary"] == "of the pipeline"
+    assert found[rows[0]["unique_id"]]["title"] == rows[0]["title"]
+    assert position(store) == before
+    assert len(list(RunLedger(hub.settings.state_uri).entries(SYNC))) == 1, "it neither failed nor did anything"
 
 
 def test_only_in_mode_postgres_there_is_no_reason_to_skip() -> None:
@@ -89,7 +128,7 @@ def test_the_command_acts_in_mode_postgres_only(
     assert ran.status == status, ran
     assert ((said_by_the_hub(hub), position(store)) == before) == (status == 2)
     if status == 2 and "dual_write" not in arguments:
-        assert ran.result["kind"] == "ConfigurationError"
+        assert ran.result["kind"] == "OtherModeError"
         assert "must not be overwritten" in ran.result["error"]
 
 

@@ -5,15 +5,29 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
+from data_platform.errors import IntegrityError
 from data_platform.jobs.hf_sync.records import SyncOutcome
 from data_platform.managers.dataset_manager import DatasetManager
+from data_platform.managers.hub.layout import UNDATED
 from data_platform.managers.ledger.run_ledger import SYNC, RunLedger
 from data_platform.managers.postgres_manager import PostgresManager
 from data_platform.models.columns import COLUMN_NAMES
 from tests.support.hub import DATASET, QUICK, Hub, columns
 from tests.support.sources import article, articles, theme_codes
 from tests.support.stores import Store
-from tests.support.syncs import Jobs, by_file, checked, in_news, is_in_step, on_the_hub, position, update
+from tests.support.syncs import (
+    Jobs,
+    by_file,
+    checked,
+    in_news,
+    is_in_step,
+    on_the_hub,
+    position,
+    said_by_the_hub,
+    update,
+)
 
 
 def test_the_first_sync_publishes_everything_and_the_next_only_what_changed(
@@ -79,7 +93,7 @@ def test_a_month_that_becomes_empty_goes_and_comes_back(
     store.execute("DELETE FROM news")
     outcome = checked(make_job(), hub, store)
     assert (outcome.rows, len(outcome.removed)) == (0, 2)
-    assert hub.rows() == {}
+    assert hub.rows() == {UNDATED: []}
     news.insert(columns([one, other]))
     assert checked(make_job(), hub, store).rows == 2
 
@@ -218,3 +232,23 @@ def test_cells_that_are_missing_are_published_as_null(
     for row, cells in zip(on_the_hub(hub), missing, strict=True):
         assert set(row) == set(COLUMN_NAMES)
         assert not row[next(iter(cells))]
+
+
+def test_single_months_wait_for_a_whole_sync_where_rows_were_renamed(
+    hub: Hub, store: Store, news: PostgresManager, make_job: Jobs
+) -> None:
+    """Nothing ties the new id to the old one: in another month the article would stand nowhere, or twice."""
+    days = [datetime(2024, 3 + n % 2, 5 + n, 12, tzinfo=UTC) for n in range(4)]
+    news.insert(columns([article(n, unique_id=f"row {n}", published_at=day) for n, day in enumerate(days)]))
+    checked(make_job(), hub, store)
+    store.execute(
+        "UPDATE news SET unique_id = 'new name', published_at = '2024-04-20 12:00+00' WHERE unique_id = 'row 0'"
+    )
+    before = said_by_the_hub(hub)
+    for month in ("2024-03", "2024-04", "2024-09"):
+        with pytest.raises(IntegrityError, match="single months cannot be published: rows that stood in 2024-03") as e:
+            make_job(months=(month,)).run()
+        assert "whole sync" in e.value.hint
+    assert said_by_the_hub(hub) == before
+    checked(make_job(), hub, store)
+    assert make_job(months=("2024-03",)).run().committed is False

@@ -18,8 +18,10 @@ from data_platform.errors import IntegrityError
 from data_platform.jobs.hf_sync.records import SyncOutcome
 from data_platform.managers.dataset_manager import DatasetManager
 from data_platform.managers.hub.layout import UNDATED
+from data_platform.managers.postgres import database
 from data_platform.managers.postgres_manager import PostgresManager
 from data_platform.models.columns import COLUMN_NAMES, PUBLISHED_SCHEMA
+from dev.hub_server import Fault
 from tests.support.hub import DATASET, QUICK, REDUCED, Hub, parquet_bytes, published
 from tests.support.migrations import Migrations
 from tests.support.sources import BRASILIA, Row, article, articles, newer, theme_text
@@ -197,6 +199,18 @@ def test_a_dataset_that_the_pipeline_has_adopted_needs_no_upload(
     assert (outcome.commit, outcome.committed, outcome.uploaded) == (head, False, [])
     assert outcome.account is not None
     assert (outcome.account.held, outcome.account.unexplained) == (2, 0)
+
+
+def test_a_takeover_over_a_slow_line_is_not_ended_by_the_server(
+    hub: Hub, store: Store, make_job: Jobs, migrations: Migrations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL's snapshot waits while the dataset is fetched, longer than a transaction of ours may else be idle."""
+    rows = articles(4)
+    put(hub, {BASE[0]: rows})
+    migrate(migrations, {BASE[0]: rows})
+    monkeypatch.setattr(database, "IDLE_IN_TRANSACTION_MS", 400)
+    hub.server.faults.append(Fault(r"GET .*train-00000", delay=1.0, times=2))
+    checked(make_job(), hub, store)
 
 
 def test_an_empty_dataset_and_an_empty_table_are_in_step(hub: Hub, store: Store, make_job: Jobs) -> None:

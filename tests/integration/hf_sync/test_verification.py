@@ -13,12 +13,13 @@ import pytest
 
 from data_platform.errors import ConfigurationError, StoreError
 from data_platform.jobs.hf_sync.verification import Verification
+from data_platform.managers.hub.layout import UNDATED
 from data_platform.managers.postgres_manager import PostgresManager
 from data_platform.models.columns import PUBLISHED_SCHEMA
 from tests.support.hub import REDUCED, Hub, columns, parquet_bytes
 from tests.support.sources import Row, article
 from tests.support.stores import Store
-from tests.support.syncs import Jobs, checked, position, said_by_the_hub, update
+from tests.support.syncs import Jobs, checked, failing_at, position, said_by_the_hub, update
 
 MARCH = "data/train-2024-03.parquet"
 ROWS = [
@@ -121,6 +122,37 @@ def test_a_reduced_dataset_without_a_file_is_named(synced: Hub, make_job: Jobs) 
     assert make_job().verify().reduced_problems == [f"{MARCH} is there only once"]
 
 
+def test_a_reduced_dataset_that_a_broken_off_sync_left_behind_waits(
+    synced: Hub, store: Store, news: PostgresManager, make_job: Jobs
+) -> None:
+    news.insert(columns([article(50)]))
+    update(news, {"unique_id": "row 0", "title": "x"})
+    behind = synced.head()
+    with failing_at("sync.between_datasets"):
+        make_job().run()
+    found = make_job().verify()
+    assert found.passed, found.lines()
+    assert behind in found.reduced_waits
+    assert any("waits for the next sync" in line for line in found.lines())
+    rewrite(synced, MARCH, lambda rows: _first(rows, title="planted"), REDUCED)
+    found = make_job().verify()  # what is wrong beside is still named
+    assert (found.passed, found.reduced_problems) == (False, [f"{MARCH} has other rows than the main dataset"])
+    checked(make_job(full=True), synced, store)
+    found = make_job().verify()
+    assert (found.passed, found.reduced_waits) == (True, "")
+
+
+def test_a_reduced_dataset_that_has_followed_nothing_yet_waits(
+    hub: Hub, store: Store, news: PostgresManager, make_job: Jobs
+) -> None:
+    news.insert(columns(ROWS))
+    checked(make_job(), hub, store)
+    hub.store.delete(REDUCED)
+    hub.store.create(REDUCED)
+    found = make_job().verify()
+    assert (found.passed, found.reduced_waits) == (True, "it has not followed the main dataset yet")
+
+
 def test_a_file_that_readers_could_not_load_is_named(synced: Hub, make_job: Jobs) -> None:
     strings = PUBLISHED_SCHEMA.set(2, pa.field("published_at", pa.string()))
     rows = [row | {"published_at": str(row["published_at"])} for row in ROWS[:2]]
@@ -188,9 +220,34 @@ def test_a_held_row_is_counted_and_one_without_reason_to_stay_is_named(
     make_job().run()
     found = make_job().verify()
     assert (found.passed, found.held, found.equal) == (True, 1, 8)
-    store.execute("UPDATE rejects SET status = 'discarded'")
+    rewrite(hub, UNDATED, lambda rows: [*rows, ROWS[0] | {"title": "x"}])
     found = make_job().verify()
-    assert (found.passed, found.held, found.only_published) == (False, 0, 1)
+    assert (found.passed, found.held, found.only_published, found.pending) == (False, 1, 1, 0)
+    assert _told(found) == [("", UNDATED, "only_published", "")]
+
+
+@pytest.mark.parametrize("settled", ["discarded", "replayed", "the article came in"])
+def test_a_held_row_whose_reject_was_settled_since_the_last_sync_waits(
+    hub: Hub, store: Store, news: PostgresManager, make_job: Jobs, settled: str
+) -> None:
+    """However often the position has been stored since the row itself came: what counts is when its reject changed."""
+    held = [article(30, unique_id="held", title=None), article(31, unique_id="held too", title=None)]
+    hub.put({"data/train-00000-of-00001.parquet": parquet_bytes([*ROWS, *held])})
+    news.insert(columns([*ROWS, *held]))
+    for _ in range(2):
+        make_job().run()
+    if settled == "the article came in":
+        news.insert(columns([held[0] | {"title": "Título"}]))
+    else:
+        store.execute(f"UPDATE rejects SET status = '{settled}' WHERE unique_id = 'held'")
+    found = make_job().verify()
+    came_in = settled == "the article came in"
+    assert (found.passed, found.held, found.pending) == (True, 1, 1 + came_in), found.lines()
+    left = hub.content(UNDATED)
+    make_job().run()
+    hub.put({UNDATED: left})  # as if that sync had not taken it out
+    found = make_job().verify()
+    assert (found.passed, found.only_published, found.pending) == (False, 1, 0)
 
 
 def test_verification_writes_nothing_but_its_record(synced: Hub, store: Store, make_job: Jobs) -> None:

@@ -9,17 +9,21 @@ from pathlib import Path
 import pyarrow as pa
 
 from data_platform.errors import IntegrityError
-from data_platform.jobs.hf_sync.held import account_for, still_held
+from data_platform.jobs.hf_sync.cells import other_cells, other_cells_adopted
+from data_platform.jobs.hf_sync.held import account_for, still_held, vanished
 from data_platform.jobs.hf_sync.published import ChangedBy, Published
 from data_platform.jobs.hf_sync.records import Account, SyncOptions, SyncOutcome
 from data_platform.managers.dataset_manager import DatasetManager
 from data_platform.managers.hub.adoption import AdoptedState, AdoptionPlan
 from data_platform.managers.hub.layout import UNDATED, data_files, month_of_path, partition_path, stray_files
-from data_platform.managers.hub.state import Snapshot
+from data_platform.managers.hub.state import State
 from data_platform.managers.postgres.change_feed import ChangeFeed, Window
 from data_platform.managers.postgres.news_snapshot import NewsSnapshot
 
 __all__ = ["Sides", "SyncPlan", "few", "make_plan", "require_allowed"]
+
+#: Inserts only, and nothing that PostgreSQL has deleted; a migration would bring deleted articles back.
+_BRING_IN = "bring them in first (python -m data_platform reconcile --repair from-postgres, without --allow-delete)"
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class SyncPlan:
         tombstones: deletions, renames and moves of the window.
         account: of a sync of everything.
         adoption: of a legacy layout.
+        vanished: published rows of the months to be written that are not in news though nothing let them go there.
         notes: what a person should know.
     """
 
@@ -54,13 +59,16 @@ class SyncPlan:
     tombstones: int = 0
     account: Account | None = None
     adoption: AdoptionPlan | None = None
+    vanished: Sequence[str] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def partitions(self) -> dict[str, int]:
         """Path -> rows of the files to be written."""
         found = {partition_path(month): self.counts[month] for month in self.months if self.counts.get(month)}
-        return found | ({UNDATED: self.held_rows} if self.held is not None and self.held_rows else {})
+        found |= {UNDATED: self.held_rows} if self.held is not None and self.held_rows else {}
+        is_last = not found and not self.keep and bool(data_files(self.published.snapshot.files))
+        return {UNDATED: 0} if is_last else found  # `publish` leaves a dataset that loses its last row one file
 
     @property
     def removed(self) -> list[str]:
@@ -83,7 +91,7 @@ class SyncPlan:
             stamp=str(self.window.stamp),
             account=self.account,
             adoption=self.adoption.to_dict() if self.adoption else None,
-            notes=self.notes,
+            notes=(*self.notes, *([f"to go unexplained: {few(self.vanished)}"] if self.vanished else [])),
         )
 
 
@@ -112,7 +120,8 @@ def make_plan(options: SyncOptions, sides: Sides) -> SyncPlan:
     """Plan a sync; nothing is written.
 
     Raises:
-        IntegrityError: single months were asked for where everything is to be written, or a row cannot be expressed.
+        IntegrityError: single months were asked for where everything is to be written, or where a row would stand
+            nowhere or twice; or a row cannot be expressed.
         SourceError, StoreError, StoreUnavailableError: the dataset cannot be read.
     """
     published, window, news = sides.published, sides.window, sides.news
@@ -128,11 +137,10 @@ def make_plan(options: SyncOptions, sides: Sides) -> SyncPlan:
                 hint="run a whole sync first",
             )
         months = _with_linked(options.months, sides.feed.moves(window))
-        keep = [path for path in here.partitions if month_of_path(path) not in months]
-        held_rows = _rows_at(published.snapshot, UNDATED)
         along = [month for month in months if month not in options.months]
-        notes = (f"{few(along)} published along: rows moved between these months",) if along else ()
-        return replace(plan, months=months, keep=keep, held_rows=held_rows, notes=notes)
+        notes = tuple([f"{few(along)} published along: rows moved between these months"] if along else [])
+        state = sides.manager.state(published.snapshot, sides.folder)
+        return _of_months(replace(plan, months=months, notes=notes), news, state, held_until_written=True)
     touched = sides.feed.months(window)
     plan = replace(
         plan,
@@ -142,7 +150,10 @@ def make_plan(options: SyncOptions, sides: Sides) -> SyncPlan:
     )
     state = sides.manager.state(published.snapshot, sides.folder, any_types=published.changed_by is ChangedBy.OTHERS)
     if options.full or reason or here.legacy:
-        account, held = account_for(news, state)
+        cells = other_cells_adopted(news, state) if isinstance(state, AdoptedState) else None
+        if cells is None and reason:
+            cells = other_cells(news, published, window, sides.folder)
+        account, held = account_for(news, state, cells)
         adoption = state.plan if isinstance(state, AdoptedState) and here.legacy else None
         return replace(
             plan,
@@ -152,21 +163,11 @@ def make_plan(options: SyncOptions, sides: Sides) -> SyncPlan:
             account=account,
             adoption=adoption,
         )
-    held, held_before = still_held(news, state)
     # Should a month have come or gone behind the feed's back, it is written too rather than left wrong.
     files = {month for path in here.partitions if (month := month_of_path(path)) is not None}
     stray = sorted((files ^ plan.counts.keys()) - touched.keys())
-    months = sorted({*touched, *stray})
-    same_held = held.num_rows == held_before
-    keep = [path for path in here.partitions if month_of_path(path) not in months and path != UNDATED]
-    return replace(
-        plan,
-        months=months,
-        keep=[*keep, UNDATED] if same_held and held_before else keep,
-        held=None if same_held else held,
-        held_rows=held.num_rows,
-        notes=tuple(f"{month} differed though the change feed has nothing of it" for month in stray),
-    )
+    notes = tuple(f"{month} differed though the change feed has nothing of it" for month in stray)
+    return _of_months(replace(plan, months=sorted({*touched, *stray}), notes=notes), news, state)
 
 
 def require_allowed(plan: SyncPlan, where: str, *, overwrite: bool) -> None:
@@ -182,13 +183,49 @@ def require_allowed(plan: SyncPlan, where: str, *, overwrite: bool) -> None:
             f"{where}: somebody else changed data files since the last sync: {few(plan.published.changed)}",
             hint="look at its history on the Hub; to publish what PostgreSQL has instead, choose --overwrite",
         )
-    if plan.account is not None and plan.account.unexplained:
+    account = plan.account
+    if account is not None and account.unasked:
+        along = f"; {account.unexplained:,} more are unknown to it" if account.unexplained else ""
         raise IntegrityError(
-            f"{where}: {plan.account.unexplained:,} published rows are unknown to PostgreSQL and would go: "
-            f"{few(plan.account.unexplained_ids)}",
-            hint="bring them in first (python -m data_platform migrate, the catch-up); "
-            "to let them go, choose --overwrite",
+            f"{where}: {account.unasked:,} published rows have other cells than PostgreSQL, which has not changed them "
+            f"since the last sync: {few(account.unasked_ids)}{along}",
+            hint="look at them (python -m data_platform reconcile) and bring the stores in line in the direction that "
+            "you choose (docs/hf_sync.md, At 3 a.m.); to publish what PostgreSQL has, choose --overwrite",
         )
+    if account is not None and account.unexplained:
+        raise IntegrityError(
+            f"{where}: {account.unexplained:,} published rows are unknown to PostgreSQL and would go: "
+            f"{few(account.unexplained_ids)}",
+            hint=f"{_BRING_IN}; to let them go, choose --overwrite",
+        )
+    if plan.vanished:
+        raise IntegrityError(
+            f"{where}: {len(plan.vanished):,} published rows would go that PostgreSQL has lost without deleting them: "
+            f"{few(plan.vanished)}",
+            hint=f"was a part of news restored? {_BRING_IN}; to let them go, choose --overwrite",
+        )
+
+
+def _of_months(plan: SyncPlan, news: NewsSnapshot, state: State, *, held_until_written: bool = False) -> SyncPlan:
+    """Plan for some months: which files stay, which rows are still held, and which would go with nothing to say why.
+
+    Args:
+        plan: names the months.
+        news: PostgreSQL as it is to be published.
+        state: the dataset as it is.
+        held_until_written: whether rows stay held until the month of their article is written.
+    """
+    months = set(plan.months)
+    held, before = still_held(news, state, months=months if held_until_written else None)
+    same = held.num_rows == before
+    keep = [path for path in state.partitions if month_of_path(path) not in months and path != UNDATED]
+    return replace(
+        plan,
+        keep=[*keep, UNDATED] if same and before else keep,
+        held=None if same else held,
+        held_rows=held.num_rows,
+        vanished=vanished(news, state, months),
+    )
 
 
 def few(names: Sequence[str]) -> str:
@@ -197,16 +234,18 @@ def few(names: Sequence[str]) -> str:
 
 
 def _with_linked(months: Sequence[str], moves: Collection[tuple[str, str]]) -> list[str]:
-    """Return months and those that rows came from, or went to, without which a row would stand twice or nowhere."""
+    """Return months and those that rows came from, or went to, without which a row would stand twice or nowhere.
+
+    Raises:
+        IntegrityError: rows were renamed since the last sync; where they are now nobody can say.
+    """
+    if renamed := sorted(month for month, to in moves if not to):
+        raise IntegrityError(
+            f"single months cannot be published: rows that stood in {few(renamed)} have other ids since the last sync",
+            hint="run a whole sync first",
+        )
     found, found_before = set(months), set[str]()
     while found != found_before:
         found_before = set(found)
         found |= {month for move in moves if found.intersection(move) for month in move}
     return sorted(found)
-
-
-def _rows_at(snapshot: Snapshot, path: str) -> int:
-    """Return the rows of a file; 0 if it is not there."""
-    if path not in snapshot.files:
-        return 0
-    return int(snapshot.reader.open(snapshot.files[path]).metadata.num_rows)

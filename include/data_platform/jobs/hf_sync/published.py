@@ -7,7 +7,7 @@ turn it back.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -36,7 +36,7 @@ class Published:
 
     Attributes:
         snapshot: its commit and files.
-        stamp: what the newest sync wrote there; "" if there is none in the newest part of the history.
+        stamp: what the newest sync wrote there; "" if there is none in the newest 1,000 commits.
         changed_by: who has changed data files since that one; nobody if there is none.
         changed: the data files that were.
     """
@@ -56,7 +56,7 @@ class Published:
             StoreUnavailableError: the Hub did not answer as it should.
         """
         snapshot = Snapshot.of(repository)
-        notes = _up_to(repository.history(), snapshot.commit, str(repository))
+        notes = _up_to(repository.history(until=_has_stamp), snapshot.commit, str(repository))
         place = next((place for place, note in enumerate(notes) if _stamp_of(note)), None)
         strays = stray_files(snapshot.files)
         if place is None:
@@ -65,9 +65,8 @@ class Published:
         changed = _changed(repository.files(ours.commit), snapshot.files) if since else set[str]()
         # Commits of others that left the data alone, as who edits the card does, make nobody's data theirs.
         foreign = set[str]()
-        for note, before in zip(since, notes[1:], strict=False):
-            if changed and not note.write_id:
-                foreign |= _changed(repository.files(before.commit), repository.files(note.commit))
+        for newest, before in _foreign_runs(notes[: place + 1]) if changed else ():
+            foreign |= _changed(repository.files(before.commit), repository.files(newest.commit))
         by = ChangedBy.OTHERS if strays or changed & foreign else ChangedBy.PIPELINE if changed else ChangedBy.NOBODY
         return cls(snapshot, _stamp_of(ours), by, sorted(changed.union(strays)))
 
@@ -88,6 +87,22 @@ def _up_to(notes: Sequence[CommitNote], head: str, name: str) -> Sequence[Commit
     if place is None:
         raise HeadMovedError(f"{name}: somebody committed while we looked", hint="read it anew and try again")
     return notes[place:]
+
+
+def _foreign_runs(notes: Sequence[CommitNote]) -> Iterator[tuple[CommitNote, CommitNote]]:
+    """Give of each run of commits that others made the newest one, and the one of ours before all of them."""
+    newest: CommitNote | None = None
+    for note in notes:
+        if note.write_id:
+            if newest is not None:
+                yield newest, note
+            newest = None
+        elif newest is None:
+            newest = note
+
+
+def _has_stamp(note: CommitNote) -> bool:
+    return bool(_stamp_of(note))
 
 
 def _stamp_of(note: CommitNote) -> str:

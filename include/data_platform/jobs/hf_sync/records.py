@@ -10,13 +10,17 @@ from typing import Any
 from data_platform.errors import ConfigurationError
 from data_platform.managers.storage_mode import StorageBackend, StorageMode
 
-__all__ = ["CONSUMER", "Account", "SyncOptions", "SyncOutcome", "reason_to_skip"]
+__all__ = ["CONSUMER", "Account", "OtherModeError", "SyncOptions", "SyncOutcome", "reason_to_skip", "require_lead"]
 
 #: The name of this reader of the change feed.
 CONSUMER = "huggingface"
 _MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])")
 #: Ids and paths that a line names.
 _NAMED = 5
+
+
+class OtherModeError(ConfigurationError):
+    """PostgreSQL does not lead, or does not any more: the dataset is not the sync's to write."""
 
 
 def reason_to_skip(mode: StorageMode) -> str | None:
@@ -29,6 +33,16 @@ def reason_to_skip(mode: StorageMode) -> str | None:
     )
 
 
+def require_lead(mode: StorageMode) -> None:
+    """Refuse to go on unless PostgreSQL leads.
+
+    Raises:
+        OtherModeError: says which mode it is, and where it was set.
+    """
+    if reason := reason_to_skip(mode):
+        raise OtherModeError(f"no sync: {reason}", hint="set STORAGE_BACKEND=postgres when PostgreSQL leads")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SyncOptions:
     """What a sync shall do.
@@ -37,7 +51,8 @@ class SyncOptions:
         full: write every month anew instead of those with changes.
         months: only these months (YYYY-MM), whole; the position stays where it is. None of them: as usual.
         dry_run: say what would be published; nothing is written anywhere.
-        overwrite: go on although others changed data files, or rows would go that nobody deleted in PostgreSQL.
+        overwrite: go on although others changed data files, or although rows would go that nobody deleted in
+            PostgreSQL, or cells that only the dataset has.
 
     Raises:
         ConfigurationError: a month is none, or `full` is given with months.
@@ -76,8 +91,11 @@ class Account:
         unexplained: those that PostgreSQL knows nothing of. They would go.
         unexplained_ids: the first of them.
         new: rows of news that were not published.
-        changed: of a legacy layout, rows whose cells are others in PostgreSQL; None if that was not looked at.
+        changed: rows whose cells are others in PostgreSQL; None if that was not looked at.
         changed_ids: the first of them.
+        unasked: of these, rows that PostgreSQL has not changed since the last sync: what was written into the dataset
+            otherwise would be lost.
+        unasked_ids: the first of them.
     """
 
     published: int
@@ -91,13 +109,16 @@ class Account:
     new: int = 0
     changed: int | None = None
     changed_ids: Sequence[str] = ()
+    unasked: int = 0
+    unasked_ids: Sequence[str] = ()
 
     def __str__(self) -> str:
         """Return the account in a line."""
         parts = ("in_postgres", "held", "released", "deleted", "duplicates", "unexplained")
         sums = " + ".join(f"{getattr(self, name):,} {name.replace('_', ' ')}" for name in parts)
         told = f"{self.published:,} rows published before = {sums}; {self.new:,} new"
-        return told if self.changed is None else f"{told}, {self.changed:,} with other cells in PostgreSQL"
+        told += "" if self.changed is None else f", {self.changed:,} with other cells in PostgreSQL"
+        return f"{told}, {self.unasked:,} of them not changed there since the last sync" if self.unasked else told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +202,8 @@ class SyncOutcome:
             lines.append(f"  {self.account}")
             if self.account.unexplained:
                 lines.append(f"  rows that {would}gone unexplained: {_named(self.account.unexplained_ids)} …")
+            if self.account.unasked:
+                lines.append(f"  rows that {would}overwritten unasked: {_named(self.account.unasked_ids)} …")
         if self.partitions:
             lines.append(
                 f"  {would}written: {_named([f'{path} ({rows:,})' for path, rows in self.partitions.items()])}"

@@ -12,23 +12,24 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from data_platform.errors import ConfigurationError, DataPlatformError
+from data_platform.errors import ConfigurationError, DataPlatformError, IntegrityError
 from data_platform.failpoints import failpoint
 from data_platform.jobs.hf_sync.months import MonthFiles
 from data_platform.jobs.hf_sync.plan import Sides, SyncPlan, few, make_plan, require_allowed
 from data_platform.jobs.hf_sync.proof import prove, prove_reduced
 from data_platform.jobs.hf_sync.published import Published, stamp_line
-from data_platform.jobs.hf_sync.records import CONSUMER, SyncOptions, SyncOutcome, reason_to_skip
+from data_platform.jobs.hf_sync.records import CONSUMER, OtherModeError, SyncOptions, SyncOutcome, require_lead
 from data_platform.jobs.hf_sync.verification import Look, Verification, verify
 from data_platform.jobs.progress import Clock, LogProgress, Progress, peak_rss_mb
 from data_platform.managers.dataset_manager import RACE, DatasetManager
+from data_platform.managers.hub.layout import NO_ROWS, UNDATED, data_files, stray_files
 from data_platform.managers.hub.publish import publish
 from data_platform.managers.hub.scratch import scratch_folder
 from data_platform.managers.hub.session import HeadMovedError
@@ -63,6 +64,8 @@ class HuggingFaceSyncJob:
     Args:
         settings: database, Hub, ledger.
         mode: which stores are written; a sync acts in mode `postgres` only.
+        mode_now: says the same at any later moment: somebody may roll back while a run waits, or before it is tried
+            again. None: the mode stays what it is, as on a shell.
         options: what it shall do.
         run_date: the São Paulo day that it is for, for the ledger.
         started_by: who started it, for the ledger.
@@ -75,6 +78,7 @@ class HuggingFaceSyncJob:
         settings: Settings,
         mode: StorageMode,
         *,
+        mode_now: Callable[[], StorageMode] | None = None,
         options: SyncOptions | None = None,
         run_date: date | None = None,
         started_by: str = "",
@@ -83,6 +87,7 @@ class HuggingFaceSyncJob:
     ) -> None:
         self.settings = settings
         self.mode = mode
+        self._mode_now = mode_now or (lambda: mode)
         self.options = options or SyncOptions()
         self.run_date = run_date
         self.started_by = started_by
@@ -101,7 +106,8 @@ class HuggingFaceSyncJob:
         """Do what the options say.
 
         Raises:
-            ConfigurationError: the mode is not `postgres`, or dataset and token were not set on purpose.
+            OtherModeError: the mode is not `postgres`, or is not any more; nothing was written.
+            ConfigurationError: dataset and token were not set on purpose.
             IntegrityError: others changed the dataset, rows would go that nobody deleted, a row cannot be expressed in
                 the published types, or what was published is not what it should be.
             BusyError: another sync, or a migration, is at work.
@@ -113,8 +119,8 @@ class HuggingFaceSyncJob:
         """Compare everything that is published with PostgreSQL, row by row; see `verification`.
 
         Raises:
-            ConfigurationError: the mode is not `postgres`, nothing was synced yet, or the next sync has to read
-                everything anew (another server).
+            OtherModeError: the mode is not `postgres`.
+            ConfigurationError: nothing was synced yet, or the next sync has to read everything anew (another server).
             BusyError: a sync, or a migration, is at work.
             StoreError, StoreUnavailableError: PostgreSQL or the Hub refuses, or does not answer.
         """
@@ -160,6 +166,8 @@ class HuggingFaceSyncJob:
         try:
             with self._alone():
                 outcome = self._told(self._attempts(options, clock), clock)
+        except OtherModeError:  # nothing failed: somebody rolled back
+            raise
         except Exception as error:
             try:
                 self._record(options.kind, started, SideRecord.failed(error), {})
@@ -172,17 +180,21 @@ class HuggingFaceSyncJob:
         return outcome
 
     def _require_mode(self) -> None:
-        if reason := reason_to_skip(self.mode):
-            raise ConfigurationError(f"no sync: {reason}", hint="set STORAGE_BACKEND=postgres when PostgreSQL leads")
+        require_lead(self.mode)
+        require_lead(self._mode_now())
         require_current(self.settings.require_database())
 
     def _attempts(self, options: SyncOptions, clock: Clock) -> SyncOutcome:
         if self._manager.reduced:
             self._manager.reduced.require()
-        return RACE.run(lambda: self._attempt(options, clock), on=(HeadMovedError,))
+        looked: list[Snapshot] = []
+        return RACE.run(lambda: self._attempt(options, clock, looked), on=(HeadMovedError,))
 
-    def _attempt(self, options: SyncOptions, clock: Clock) -> SyncOutcome:
+    def _attempt(self, options: SyncOptions, clock: Clock, looked: list[Snapshot]) -> SyncOutcome:
         published = Published.of(self._manager.repository)
+        looked.append(published.snapshot)
+        if options.overwrite:
+            _require_unchanged(looked[0], published.snapshot)
         url = self.settings.require_database()
         with ChangeFeed(url, consumer=CONSUMER) as feed, scratch_folder() as folder:
             looks_only = options.dry_run or bool(options.months)
@@ -195,6 +207,9 @@ class HuggingFaceSyncJob:
                 outcome = plan.outcome(options)
                 if options.dry_run:
                     return outcome
+                # The commit is bound to the head that was looked at before this. So of what the pipeline writes after a
+                # rollback nothing is lost: either the rollback is seen here, or that head has moved.
+                require_lead(self._mode_now())
                 require_allowed(plan, str(self._manager.repository), overwrite=options.overwrite)
                 files = MonthFiles(news, plan.counts, self._progress)
                 commit = published.snapshot.commit
@@ -242,16 +257,18 @@ class HuggingFaceSyncJob:
     ) -> SyncOutcome:
         failpoint("sync.before_proof")
         before = plan.published.snapshot
-        # Our own commit may have been followed by somebody's: what counts is what people load now.
-        head = Snapshot.of(self._manager.repository) if files.written or plan.removed else before
-        proven = prove(head, files.written, gone=frozenset(plan.removed))
+        # Our own commit may have been followed by somebody's: what counts is what people load now. A Hub that shows an
+        # older head for a moment is waited for (`HubRepository.head`).
+        wanted = files.written | ({UNDATED: NO_ROWS} if plan.partitions.get(UNDATED) == 0 else {})
+        head = Snapshot.of(self._manager.repository) if wanted or plan.removed else before
+        proven = prove(head, wanted, gone=frozenset(plan.removed))
         clock.lap("prove")
         failpoint("sync.between_datasets")
         reduced_commit = ""
         if self._manager.reduced:
             reduced_commit = self._manager.reduced.bring_up(anew=anew)
-            if files.written or plan.removed:
-                prove_reduced(head, Snapshot.of(self._manager.reduced.repository, reduced_commit), files.written)
+            if wanted or plan.removed:
+                prove_reduced(head, Snapshot.of(self._manager.reduced.repository, reduced_commit), wanted)
         clock.lap("reduced")
         failpoint("sync.before_store")
         outside = str(plan.window.stamp) if outcome.committed else None
@@ -306,6 +323,20 @@ class HuggingFaceSyncJob:
         for line in done.lines():
             _LOG.info("%s", line)
         return done
+
+
+def _require_unchanged(looked_at: Snapshot, now: Snapshot) -> None:
+    """Let an overwriting take away what was there when it began, not what came while it was at work.
+
+    Raises:
+        IntegrityError: data files changed meanwhile; names some.
+    """
+    paths = {*data_files({*looked_at.files, *now.files}), *stray_files({*looked_at.files, *now.files})}
+    if came := sorted(path for path in paths if _blob(looked_at, path) != _blob(now, path)):
+        raise IntegrityError(
+            f"{now.reader.repository}: somebody changed data files while they were to be overwritten: {few(came)}",
+            hint="nothing was written; look at its history on the Hub, then choose --overwrite again",
+        )
 
 
 def _blob(snapshot: Snapshot, path: str) -> str:

@@ -7,6 +7,7 @@ cell by cell with the main one.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_platform.errors import StoreError
-from data_platform.jobs.hf_sync.held import still_held
+from data_platform.jobs.hf_sync.held import released_since, still_held
 from data_platform.jobs.progress import Progress
 from data_platform.managers.hub.layout import (
     REDUCED_SCHEMA,
@@ -28,6 +29,7 @@ from data_platform.managers.hub.layout import (
     partition_path,
     stray_files,
 )
+from data_platform.managers.hub.reduced import DERIVED_FROM
 from data_platform.managers.hub.state import Snapshot, State
 from data_platform.managers.postgres.news_snapshot import NewsSnapshot
 from data_platform.models.columns import NORMAL_SCHEMA
@@ -55,13 +57,15 @@ class Verification:
         in_postgres: rows of news.
         equal: rows with the same cells on both sides, in the file where they belong.
         held: published rows that PostgreSQL does not hold, and need not.
-        pending: rows that differ because they changed since the last sync.
+        pending: rows that differ because they changed, or lost their reason to be held, since the last sync.
         different: rows with other cells. Must be 0.
         only_published: rows that should not be there, or not in that file. Must be 0.
         only_in_postgres: rows that should be there. Must be 0.
         by_file: path -> how many of its rows differ in one of these ways.
         differences: the first of them: unique_id, path, what, and for other cells column, published, postgres.
-        reduced_problems: how the reduced dataset differs from the main one. Must be none.
+        reduced_problems: how the reduced dataset differs from the main one, or from the commit of it that it was made
+            from. Must be none.
+        reduced_waits: that the reduced dataset has yet to follow the head of the main one; "" if it has.
         seconds: how long it took.
         peak_rss_mb: largest resident memory of this process so far.
     """
@@ -80,6 +84,7 @@ class Verification:
     by_file: Mapping[str, int] = field(default_factory=dict)
     differences: Sequence[Mapping[str, Any]] = ()
     reduced_problems: Sequence[str] = ()
+    reduced_waits: str = ""
     seconds: float = 0.0
     peak_rss_mb: float = 0.0
 
@@ -111,6 +116,7 @@ class Verification:
             )
         lines += [f"  {_told(difference)}" for difference in self.differences]
         lines += [f"  reduced: {problem}" for problem in self.reduced_problems]
+        lines += [f"  reduced: waits for the next sync: {self.reduced_waits}"] if self.reduced_waits else []
         return lines
 
 
@@ -164,14 +170,17 @@ def verify(look: Look, *, position: int, progress: Progress) -> Verification:
     for path in paths:
         rows = _published(main, path, look.folder) if path in main.files else iter(())
         _compare(news, path, rows, found, progress)
+    waiting = 0
     if UNDATED in main.files:
         held, before = still_held(news, look.state)
+        waiting = released_since(news, look.state, position)
         found.published += before
         found.held = held.num_rows
-        found.odd += [(UNDATED, "", "only_published")] * (before - held.num_rows)
+        found.odd += [(UNDATED, "", "only_published")] * (before - held.num_rows - waiting)
     found.odd += [(path, "", "only_published") for path in stray_files(main.files)]
     pending = news.pending([uid for _, uid, _ in found.odd], position)
     odd = [entry for entry in found.odd if entry[1] not in pending]
+    derived_from, waits = _followed(main, reduced) if reduced else (main, "")
     kinds = {what: sum(1 for entry in odd if entry[2] == what) for what in _KINDS}
     return Verification(
         commit=main.commit,
@@ -181,11 +190,12 @@ def verify(look: Look, *, position: int, progress: Progress) -> Verification:
         in_postgres=sum(counts.values()),
         equal=found.equal,
         held=found.held,
-        pending=len(pending),
+        pending=len(pending) + waiting,
         **kinds,
         by_file={path: sum(1 for entry in odd if entry[0] == path) for path in sorted({entry[0] for entry in odd})},
         differences=list(_explained(news, look.state, odd[:_MOST_TOLD])),
-        reduced_problems=list(_reduced_problems(main, reduced)) if reduced else (),
+        reduced_problems=list(_reduced_problems(derived_from, reduced)) if reduced and derived_from else (),
+        reduced_waits=waits,
     )
 
 
@@ -240,6 +250,28 @@ def _explained(news: NewsSnapshot, state: State, odd: Sequence[tuple[str, str, s
             if values[0] != values[1]:
                 told = dict(zip(("published", "postgres"), map(_short, values), strict=True))
                 yield {"unique_id": uid, "path": path, "what": what, "column": column, **told}
+
+
+def _followed(main: Snapshot, reduced: Snapshot) -> tuple[Snapshot | None, str]:
+    """Return the commit of the main dataset that the reduced one is to be compared with, and what that waits for.
+
+    A sync that was broken off between the two has left the reduced one as it was: right, for an older commit. None: it
+    has not followed any commit in months yet.
+    """
+    note = reduced.files.get(DERIVED_FROM)
+    try:
+        commit = str(json.loads(reduced.reader.content(note))["commit"]) if note else ""
+    except (ValueError, KeyError, TypeError):  # somebody else's; the files tell
+        return main, ""
+    if commit == main.commit:
+        return main, ""
+    if not commit:
+        return (main, "") if reduced.layout.partitions else (None, "it has not followed the main dataset yet")
+    try:
+        before = Snapshot.of(main.reader.repository, commit)
+    except StoreError:  # its history was squashed since
+        return main, ""
+    return before, f"it is made from {commit}, and {main.commit} came since"
 
 
 def _reduced_problems(main: Snapshot, reduced: Snapshot) -> Iterator[str]:

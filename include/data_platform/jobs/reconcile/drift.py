@@ -181,6 +181,10 @@ def _explain(account: _Account, sides: Sides, ledger: RunLedger, themes: ThemeIn
         absent = sides.news.absent(part)
         rejected |= absent.rejected
         buried |= absent.buried
+    # One that was extracted after its tombstone is not what was deleted.
+    for batch in rows_at(sides, found.only_source, sorted(buried)):
+        ids, extracted = (batch.column(name).to_pylist() for name in ("unique_id", "extracted_at"))
+        buried -= set(ids) - sides.news.absent(ids, extracted).buried
     account.rejected = _refused(sides, found, sorted(rejected - account.pending))
     account.buried = frozenset(buried)
     for missed in ledger.missed():

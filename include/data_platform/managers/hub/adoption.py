@@ -9,7 +9,7 @@ as they were read. Nothing is written to the Hub here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,9 +138,9 @@ class AdoptedState:
         """Whether every partition is new: yes."""
         return True
 
-    def partition_keys(self) -> Iterator[tuple[str, pa.Table]]:
-        """Give the keys of each partition; see `State`."""
-        return ((path, self._keys(path)) for path in self.partitions)
+    def partition_keys(self, only: Collection[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
+        """Give the keys of partitions; see `State`."""
+        return ((path, self._keys(path)) for path in self.partitions if only is None or path in only)
 
     def match(self, rows: pa.RecordBatch) -> Matches:
         """Find the articles of a batch; see `State`."""

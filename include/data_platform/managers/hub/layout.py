@@ -29,6 +29,7 @@ from data_platform.models.digest import row_digests
 from data_platform.models.publication import normal_rows, published_rows
 
 __all__ = [
+    "NO_ROWS",
     "ORDER",
     "REDUCED_SCHEMA",
     "UNDATED",
@@ -44,6 +45,7 @@ __all__ = [
     "read_partition",
     "rows_told",
     "stray_files",
+    "write_empty",
     "write_partition",
     "write_reduced",
 ]
@@ -98,6 +100,10 @@ class Rows:
 
     count: int
     digest: str
+
+
+#: Of a file without rows.
+NO_ROWS = Rows(0, hashlib.md5(usedforsecurity=False).hexdigest())
 
 
 def data_files(paths: Iterable[str]) -> list[str]:
@@ -240,6 +246,12 @@ def write_partition(path: Path, rows: pa.Table) -> int:
             for batch in group.to_batches():
                 writer.write(batch, row_digests(batch))
     return writer.rows.count
+
+
+def write_empty(path: Path, schema: pa.Schema) -> None:
+    """Write a file without rows, in the columns of either dataset."""
+    with _writer(path, schema) as writer:  # without a row group either: an empty one is an error to `datasets`
+        writer.add_key_value_metadata({_DIGEST_KEY: NO_ROWS.digest})
 
 
 def rows_told(metadata: pq.FileMetaData) -> Rows | None:

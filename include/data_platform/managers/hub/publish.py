@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from data_platform.errors import StoreError
 from data_platform.managers.hub.card import CARD, STALE_FILES, edited_card
-from data_platform.managers.hub.layout import data_files, stray_files
+from data_platform.managers.hub.layout import UNDATED, data_files, stray_files, write_empty
 from data_platform.managers.hub.repository import HubRepository, Upload
 from data_platform.managers.hub.state import Snapshot
 
@@ -49,11 +49,13 @@ def publish(
 ) -> str:
     """Make the data files of a dataset the given ones, in one commit.
 
+    A dataset that loses its last row keeps one file without any: so it keeps its columns, and can be streamed.
+
     Args:
         repository: the dataset.
         snapshot: the commit that all of this was made from.
         files: data files that may have changed; one that is the same already is not uploaded.
-        keep: paths of data files that stay as they are. All others go.
+        keep: paths of data files that stay as they are. All others go; should none be left, `UNDATED` is written empty.
         schema: the columns of the data files, for the card.
         scratch: folder for a few files at a time.
         title: first line of the commit's message.
@@ -70,20 +72,27 @@ def publish(
     uploads: list[Upload] = []
     there = set(keep)
     waiting: dict[str, Path | bytes] = {}
+
+    def take(path: str, local: Path) -> None:
+        there.add(path)
+        found = snapshot.files.get(path)
+        if found is not None and found.blob == _sha256(local):
+            local.unlink()
+        else:
+            waiting[path] = local
+
     try:
         for file in files:
             local = scratch / f"upload-{Path(file.path).name}"
             pa.default_memory_pool().release_unused()  # else it would hold on to the largest of them all
             if not file.write(local):
                 continue
-            there.add(file.path)
-            found = snapshot.files.get(file.path)
-            if found is not None and found.blob == _sha256(local):
-                local.unlink()
-                continue
-            waiting[file.path] = local
+            take(file.path, local)
             if _bytes(waiting) > _WAITING_BYTES:
                 uploads += _sent(repository, waiting)
+        if not there and data_files(snapshot.files):
+            write_empty(scratch / "upload-empty.parquet", schema)
+            take(UNDATED, scratch / "upload-empty.parquet")
         uploads += _sent(repository, waiting)
     finally:
         _delete(waiting)

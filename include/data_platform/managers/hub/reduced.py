@@ -12,7 +12,7 @@ import re
 from functools import partial
 from pathlib import Path
 
-from data_platform.errors import DataPlatformError, StoreError
+from data_platform.errors import ConfigurationError, DataPlatformError, StoreError
 from data_platform.managers.hub.layout import REDUCED_SCHEMA, check_schema, data_files, layout_of, write_reduced
 from data_platform.managers.hub.publish import PartitionFile, publish
 from data_platform.managers.hub.repository import HubRepository, RemoteFile
@@ -20,10 +20,10 @@ from data_platform.managers.hub.scratch import scratch_folder
 from data_platform.managers.hub.session import Backoff, HeadMovedError, RepositoryMissingError
 from data_platform.managers.hub.state import Snapshot
 
-__all__ = ["ReducedDataset"]
+__all__ = ["DERIVED_FROM", "ReducedDataset"]
 
 #: Says the same as the stamp, for people, and lets every commit change something.
-_NOTE = "derived_from.json"
+DERIVED_FROM = "derived_from.json"
 _STAMP = re.compile(r"\bderived from (?P<commit>[0-9a-f]{40})\b")
 
 
@@ -34,9 +34,17 @@ class ReducedDataset:
         main: the main dataset.
         reduced: the reduced one.
         backoff: how often to begin anew when somebody else commits first.
+
+    Raises:
+        ConfigurationError: both are the same dataset: its rows would be cut down to four columns.
     """
 
     def __init__(self, main: HubRepository, reduced: HubRepository, backoff: Backoff) -> None:
+        if main.dataset.casefold() == reduced.dataset.casefold():  # the Hub does not tell them apart either
+            raise ConfigurationError(
+                f"the reduced dataset is to be {reduced.dataset!r}, which is the main one",
+                hint=f"set HF_REDUCED_DATASET to another id, or leave it unset for {main.dataset}-reduced",
+            )
         self._main = main
         self._reduced = reduced
         self._backoff = backoff
@@ -103,7 +111,7 @@ class ReducedDataset:
                 schema=REDUCED_SCHEMA,
                 scratch=folder,
                 title=f"Follow the main dataset (derived from {main})",
-                notes={_NOTE: self._note(main)},
+                notes={DERIVED_FROM: self._note(main)},
             )
 
     def _stamp(self, head: str) -> str | None:

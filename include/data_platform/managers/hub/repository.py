@@ -8,21 +8,26 @@ answer was lost. Large files are uploaded one by one beforehand and can be delet
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from data_platform.errors import StoreError, StoreUnavailableError
 from data_platform.failpoints import failpoint
-from data_platform.managers.hub.session import Backoff, HeadMovedError, HubSession
+from data_platform.managers.hub.session import Backoff, HeadMovedError, HubLimitedError, HubSession
 from data_platform.settings import Settings
 
 __all__ = ["CommitNote", "HubRepository", "RemoteFile", "Upload"]
 
 #: Files uploaded at once.
 _THREADS = 4
+#: A Hub may show the old head, or the old history, for a moment after a commit.
+_CATCHING_UP = Backoff(tries=8, first_s=0.25, most_s=5.0, total_s=30.0)
+#: Commits that are looked through for one of ours.
+_MOST_HISTORY = 1_000
 _MARK = "govbr-write:"
 _MARK_LINE = re.compile(rf"^{_MARK} (?P<id>[0-9a-f-]{{36}})\s*$", re.MULTILINE)
 
@@ -74,8 +79,12 @@ class Upload:
     operation: Any = field(repr=False)
 
 
+class _LateError(StoreUnavailableError):
+    """The Hub does not show yet what it has taken."""
+
+
 class HubRepository:
-    """One dataset on a Hub. Holds no state but its session's; safe to use from several threads.
+    """One dataset on a Hub. Its state is its session's, and which heads its commits replaced; fit for many threads.
 
     Args:
         dataset: its id, `owner/name`.
@@ -92,25 +101,37 @@ class HubRepository:
         self.dataset = dataset
         # An upload is tried again inside the client too.
         self._upload_backoff = Backoff(tries=3)
+        self._replaced = frozenset[str]()
 
     def __str__(self) -> str:
         """Return how messages call it."""
         return str(self.session)
 
     def head(self) -> str:
-        """Return the id of the newest commit of the main branch.
+        """Return the id of the newest commit of the main branch; never one that a commit of this object has replaced.
 
         Raises:
             StoreError: no such dataset, or no access.
-            StoreUnavailableError: the Hub did not answer as it should.
+            StoreUnavailableError: the Hub did not answer as it should, or goes on showing a head that was replaced.
         """
+        try:
+            return _CATCHING_UP.run(self._head, on=(_LateError,))
+        except _LateError:
+            self._replaced = frozenset()  # so long nobody is late: the next look takes what is there
+            raise
 
+    def _head(self) -> str:
         def ask() -> str:
             return str(self.session.api().dataset_info(self.dataset, expand=["sha"]).sha or "")
 
         sha = self.session.call("asking for its head", ask)
         if not sha:
             raise StoreError(f"{self} has no commit", hint="check HF_ENDPOINT")
+        if sha in self._replaced:
+            raise _LateError(
+                f"{self} shows {sha} as its head, though our commit has replaced it",
+                hint="the Hub is late: try again later; if somebody put the dataset back, look at its history",
+            )
         return sha
 
     def files(self, commit: str) -> dict[str, RemoteFile]:
@@ -133,25 +154,44 @@ class HubRepository:
                 found[entry.path] = RemoteFile(entry.path, entry.size, blob, large)
         return found
 
-    def history(self) -> list[CommitNote]:
-        """Return the newest commits of the main branch, the newest first; how many is the Hub's choice.
+    def history(self, *, until: Callable[[CommitNote], bool] | None = None) -> list[CommitNote]:
+        """Return the newest commits of the main branch, the newest first.
+
+        Args:
+            until: says of a commit that no older ones than its page are needed; without one of these, about 1,000 are
+                returned. None: one page, of as many as the Hub chooses.
 
         Raises:
             StoreError: no such dataset, or no access.
             StoreUnavailableError: the Hub did not answer as it should.
         """
+        found: list[CommitNote] = []
         url = f"{self.session.endpoint}/api/datasets/{self.dataset}/commits/main"
+        while url:
+            notes, url = self._history_page(url)
+            found += notes
+            if until is None or any(map(until, notes)) or len(found) >= _MOST_HISTORY:
+                break
+        return found
 
-        def ask() -> list[dict[str, Any]]:
+    def _history_page(self, url: str) -> tuple[list[CommitNote], str]:
+        """Return a page of the history, and the address of the next; "" if it is the last."""
+
+        def ask() -> Any:  # noqa: ANN401 - httpx
             from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
             # Not the client's own listing: it would fetch every page of a history of thousands.
             answer = self.session.http().get(url, headers=self.session.headers())
             hf_raise_for_status(answer)
-            return list(answer.json())
+            listed = answer.json()
+            if not isinstance(listed, list) or not all(isinstance(n, dict) and n.get("id") for n in listed):
+                raise HubLimitedError(f"{self}: reading its history: the answer is no list", hint="try again later")
+            return listed, str(answer.links.get("next", {}).get("url", ""))
 
-        notes = self.session.call("reading its history", ask)
-        return [CommitNote(note["id"], note.get("title") or "", note.get("message") or "") for note in notes]
+        listed, following = self.session.call("reading its history", ask)
+        notes = [CommitNote(note["id"], note.get("title") or "", note.get("message") or "") for note in listed]
+        # Which page is next is the Hub's to say, which host is asked is ours: the token goes with it.
+        return notes, urlsplit(url)._replace(query=urlsplit(following).query).geturl() if following else ""
 
     def url(self, path: str, commit: str) -> str:
         """Return the address of a file of a commit."""
@@ -236,7 +276,10 @@ class HubRepository:
             return made
 
         made = self.session.call("committing", attempt)
-        return made if paths or self._is_ours(made, mark) else self._unmoved(parent)
+        if not paths and not self._is_ours(made, mark):
+            return self._unmoved(parent)
+        self._replaced |= {parent}
+        return made
 
     def _send(self, parent: str, uploads: Sequence[Upload], delete: Sequence[str], title: str, text: str) -> str:
         from huggingface_hub import CommitOperationDelete
@@ -259,8 +302,15 @@ class HubRepository:
 
     def _is_ours(self, commit: str, mark: str) -> bool:
         """Whether the client really posted: if all files are there it does not, and answers with the head."""
+
+        def look() -> bool:
+            notes = self.history()
+            if not any(note.commit == commit for note in notes):
+                raise _LateError(f"{self}: its history does not show {commit} yet", hint="try again later")
+            return any(note.commit == commit and note.write_id == mark for note in notes)
+
         try:
-            return self._made(mark) == commit
+            return _CATCHING_UP.run(look, on=(_LateError,))
         except StoreUnavailableError:
             return True  # one way or the other the head has every file
 

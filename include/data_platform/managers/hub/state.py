@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -47,8 +47,8 @@ class State(Protocol):
     def adopting(self) -> bool:
         """Whether every partition is new, for the layout is."""
 
-    def partition_keys(self) -> Iterator[tuple[str, pa.Table]]:
-        """Give path and keys (`KEY_SCHEMA`) of each partition, in no promised order."""
+    def partition_keys(self, only: Collection[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
+        """Give path and keys (`KEY_SCHEMA`) of each partition, or of some of them, in no promised order."""
 
     def match(self, rows: pa.RecordBatch) -> Matches:
         """Find the articles of a batch (at least unique_id; agency and url if they were given)."""
@@ -113,9 +113,9 @@ class MonthlyState:
         """Whether every partition is new: no."""
         return False
 
-    def partition_keys(self) -> Iterator[tuple[str, pa.Table]]:
-        """Give the keys of each partition; see `State`."""
-        files = [self._snapshot.files[path] for path in self.partitions]
+    def partition_keys(self, only: Collection[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
+        """Give the keys of partitions; see `State`."""
+        files = [self._snapshot.files[path] for path in self.partitions if only is None or path in only]
         return read_keys(self._snapshot.reader, files, self._cache)
 
     def match(self, rows: pa.RecordBatch) -> Matches:

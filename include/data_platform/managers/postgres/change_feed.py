@@ -234,7 +234,8 @@ class ChangeFeed:
         """Say between which São Paulo months rows have moved since a window's start: (from, to), each as YYYY-MM.
 
         For a reader by month that wants to write single months: a row stands in one file only if the month that it
-        came from and the one that it went to are written together.
+        came from and the one that it went to are written together. Of a row that was renamed since, "" stands for the
+        second: nobody can say where it is now.
         """
         with self._transaction() as connection:
             return frozenset(connection.execute(read_sql("feed_moves.sql"), {"xid": str(window.start[0])}).fetchall())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors as pg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from data_platform.errors import BusyError, ConfigurationError, DataPlatformError, StoreError, StoreUnavailableError
 
@@ -29,6 +29,11 @@ __all__ = [
 
 #: A transaction of ours that its client forgot is ended by the server, so that it cannot hold up the change feed.
 IDLE_IN_TRANSACTION_MS = 15 * 60 * 1000
+#: A peer that is gone without a word, as a worker whose machine went away, is noticed after about a minute, on either
+#: side: idle for 30 s, then three questions, 10 s apart. Its locks are freed then; a system's own rule is two hours.
+#: Bytes that nobody acknowledges are given the system's time all the same: tcp_user_timeout would also end a connection
+#: whose reader is only busy, and takes nothing for a while.
+_KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 _CONNECT_TIMEOUT_S = 10
 #: What a closed or killed client held is held until its server process has ended, a moment later.
 _LOCK_PATIENCE_S = 5.0
@@ -56,7 +61,12 @@ class ServerInfo:
 
 
 def connect(
-    database_url: str, *, purpose: str, autocommit: bool = False, statement_timeout_s: int = 0
+    database_url: str,
+    *,
+    purpose: str,
+    autocommit: bool = False,
+    statement_timeout_s: int = 0,
+    may_idle: bool = False,
 ) -> Connection[Any]:
     """Open a connection.
 
@@ -65,6 +75,8 @@ def connect(
         purpose: shown as application_name, so that a DBA sees what each connection is for.
         autocommit: whether each statement is its own transaction.
         statement_timeout_s: bound on a single statement in seconds, 0 for none.
+        may_idle: whether a transaction may wait for its client as long as that lives; for one that only reads, which
+            has no transaction id and so holds no reader of the change feed back.
 
     Raises:
         StoreUnavailableError: the server does not answer (worth a retry).
@@ -78,17 +90,21 @@ def connect(
             "DATABASE_URL cannot be read as an address",
             hint="write postgresql://user:password@host:5432/database, with %XX for : / @ ? # % inside the password",
         ) from None
+    # What the address says of these holds for our side of the connection.
+    keepalives = {name: value for name, value in _KEEPALIVES.items() if name not in given}
+    # Over a socket of the same machine there are none, and the server leaves these settings alone.
+    asked = " ".join(f"-c tcp_{name}={value}" for name, value in _KEEPALIVES.items())
     with translate_errors():
         return psycopg.connect(
-            database_url,
+            make_conninfo(database_url, **keepalives),
             autocommit=autocommit,
             connect_timeout=_CONNECT_TIMEOUT_S,
             application_name=f"govbr {purpose}"[:63],
             client_encoding="UTF8",  # binary COPY sends our bytes as they are; PGCLIENTENCODING must not reread them
             options=(
-                f"{given.get('options') or ''} "  # such as a search_path; ours do not replace them
+                f"{asked} {given.get('options') or ''} "  # such as a search_path; ours do not replace them
                 f"-c statement_timeout={statement_timeout_s * 1000} "
-                f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
+                f"-c idle_in_transaction_session_timeout={0 if may_idle else IDLE_IN_TRANSACTION_MS} "
                 "-c timezone=UTC -c client_min_messages=warning"
             ),
         )

@@ -1,13 +1,14 @@
 """News at one instant, month by month, for whoever publishes or proves it whole.
 
 All is read in one REPEATABLE READ transaction: a row that moves from one month to another meanwhile is seen in exactly
-one of them. It only reads, so it has no transaction id and holds no reader of the change feed back.
+one of them. It only reads, so it has no transaction id and holds no reader of the change feed back. So it may also wait
+while its reader is busy elsewhere, as with fetching the dataset over a slow line before a first takeover.
 """
 
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from types import TracebackType
@@ -87,7 +88,9 @@ class NewsSnapshot:
     """
 
     def __init__(self, database_url: str, *, purpose: str, statement_timeout_s: int = 0) -> None:
-        self._connection = connect(database_url, purpose=purpose, statement_timeout_s=statement_timeout_s)
+        self._connection = connect(
+            database_url, purpose=purpose, statement_timeout_s=statement_timeout_s, may_idle=True
+        )
         self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         self._connection.read_only = True
 
@@ -157,9 +160,9 @@ class NewsSnapshot:
                 digests = map(bytes.fromhex, batch.column(_DIGEST.name).to_pylist())
                 yield from zip(batch.column("unique_id").to_pylist(), digests, strict=True)
 
-    def digests(self, unique_ids: pa.Array) -> pa.Table:
-        """Return unique_id and row_digest (hex) of the rows with these ids that there are."""
-        query = _with_digest("snapshot_digests.sql")
+    def digests(self, unique_ids: pa.Array, *, leave_out: Collection[str] = ()) -> pa.Table:
+        """Return unique_id and row_digest (hex), without some columns, of the rows with these ids that there are."""
+        query = _with_digest("snapshot_digests.sql", leave_out)
         with translate_errors():
             bound = {"ids": unique_ids.to_pylist()}
             batches = read_query(self._connection, query, bound, _DIGESTS_SCHEMA, batch_rows=100_000)
@@ -177,10 +180,16 @@ class NewsSnapshot:
             batches = read_query(self._connection, query, None, _IDS_SCHEMA, batch_rows=100_000)
             return pa.Table.from_batches(batches, _IDS_SCHEMA).column(0)
 
-    def absent(self, unique_ids: Sequence[str]) -> Absent:
-        """Say what is known of ids that are not in news."""
+    def absent(self, unique_ids: Sequence[str], extracted_at: Sequence[datetime | None] = ()) -> Absent:
+        """Say what is known of ids that are not in news.
+
+        Args:
+            unique_ids: the ids.
+            extracted_at: of the row that stands elsewhere under each, if known: no tombstone older than it is its own.
+        """
         buried, rejected, unknown = set[str](), set[str](), set[str]()
-        for uid, is_buried, is_rejected in self._ask("snapshot_absent.sql", ids=list(unique_ids)):
+        bound = {"ids": list(unique_ids), "extracted": list(extracted_at)}
+        for uid, is_buried, is_rejected in self._ask("snapshot_absent.sql", **bound):
             (buried if is_buried else rejected if is_rejected else unknown).add(uid)
         return Absent(frozenset(buried), frozenset(rejected), frozenset(unknown))
 
@@ -190,6 +199,32 @@ class NewsSnapshot:
             return frozenset()
         bound = {"ids": list(unique_ids), "xid": str(position)}
         return frozenset(uid for (uid,) in self._ask("snapshot_pending.sql", **bound))
+
+    def as_synced(self, unique_ids: Sequence[str], *, or_unmarked: bool) -> frozenset[str]:
+        """Say which rows are, by their marks, as the dataset was last told; also those without a mark, if wanted."""
+        bound = {"ids": list(unique_ids), "or_unmarked": or_unmarked}
+        return frozenset(uid for (uid,) in self._ask("snapshot_as_synced.sql", **bound))
+
+    def in_months(self, unique_ids: Sequence[str | None], months: Collection[str]) -> frozenset[str]:
+        """Say which ids stand in one of some months (YYYY-MM)."""
+        bound = {"ids": list(unique_ids), "months": list(months)}
+        return frozenset(uid for (uid,) in self._ask("snapshot_in_months.sql", **bound))
+
+    def settled_since(
+        self, unique_ids: Sequence[str | None], payload_digests: Sequence[str], position: int
+    ) -> list[int]:
+        """Say which rows that were published without being in news lost their reason to be there since an id.
+
+        Args:
+            unique_ids: of each row, None where it has none.
+            payload_digests: `judged.payload_digest` of each row.
+            position: transactions from this id on settled a reject of it, or brought its article in.
+
+        Returns:
+            Their places, from 0.
+        """
+        bound = {"ids": list(unique_ids), "digests": list(payload_digests), "xid": position}
+        return [number - 1 for (number,) in self._ask("snapshot_settled.sql", **bound)]
 
     def released(self, unique_ids: Sequence[str | None], payload_digests: Sequence[str]) -> list[int]:
         """Say which rows that were published without being in news have no reason to be any more.
@@ -226,8 +261,8 @@ def _month_bounds(month: str) -> dict[str, Any]:
     return {"month": month, "from": max(begin, _NO_EARLIER) - timedelta(days=2), "until": until}
 
 
-def _with_digest(query: str) -> str:
-    return read_sql(query).replace("/*digest*/", sql_row_digest("p"))
+def _with_digest(query: str, leave_out: Collection[str] = ()) -> str:
+    return read_sql(query).replace("/*digest*/", sql_row_digest("p", leave_out=leave_out))
 
 
 def _checked(batch: pa.RecordBatch) -> MonthRows:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import Connection
@@ -10,12 +11,29 @@ from psycopg import Connection
 from data_platform.queries import read_sql
 from data_platform.sources.judged import Reject
 
-__all__ = ["settle_rejects", "store_rejects"]
+__all__ = ["DiscardedReject", "discard_rejects", "settle_rejects", "store_rejects"]
 
 _SETTLE = """
     UPDATE rejects SET status = 'replayed', updated_at = now()
      WHERE status = 'open' AND reason <> 'superseded' AND unique_id = ANY (%s)
 """
+
+
+@dataclass(frozen=True)
+class DiscardedReject:
+    """A reject that was given up.
+
+    Attributes:
+        number: its own, as `rejects list` shows it.
+        unique_id: of its row, None if that has none.
+        reason: why it was rejected.
+        detail: more of that, and why it was given up.
+    """
+
+    number: int
+    unique_id: str | None
+    reason: str
+    detail: str
 
 
 def store_rejects(connection: Connection[Any], rejects: list[Reject], *, origin: str, run_id: int | None) -> int:
@@ -50,6 +68,25 @@ def settle_rejects(connection: Connection[Any], unique_ids: Collection[str]) -> 
     if not unique_ids:
         return 0
     return connection.execute(_SETTLE, (list(unique_ids),)).rowcount
+
+
+def discard_rejects(
+    connection: Connection[Any], *, unique_ids: Collection[str] = (), numbers: Collection[int] = (), why: str
+) -> Sequence[DiscardedReject]:
+    """Give open rejects up: their rows are not to come in any more, and what is held of them is not published longer.
+
+    Args:
+        connection: inside a transaction.
+        unique_ids: of the rows whose rejects are meant.
+        numbers: of single rejects, as of rows without an id.
+        why: kept with them, after what was wrong.
+
+    Returns:
+        Those that were open, in order of their numbers.
+    """
+    bound = {"ids": list(unique_ids), "numbers": list(numbers), "why": _without_nul(why)}
+    found = connection.execute(read_sql("reject_discard.sql"), bound).fetchall()
+    return [DiscardedReject(*row) for row in sorted(found, key=lambda row: row[0])]
 
 
 def _without_nul(text: str | None) -> str | None:

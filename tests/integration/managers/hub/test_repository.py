@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from data_platform.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from data_platform.managers.hub.repository import HubRepository
+from data_platform.managers.hub.repository import CommitNote, HubRepository
 from data_platform.managers.hub.session import Backoff, HeadMovedError
 from dev.hub_server import Fault, Token
 from tests.support.hub import DATASET, QUICK, TOKEN, Hub
@@ -36,6 +37,65 @@ def commit(repository: HubRepository, content: bytes, *, parent: str = "", path:
 
 
 # ------------------------------------------------------------------------------------ what is done
+
+
+class Late:
+    """The Hub's own client, shown the head of before for so many looks, as by a copy of the Hub that lags behind."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, head: str, looks: int) -> None:
+        from huggingface_hub import HfApi
+
+        real = HfApi.dataset_info
+        self.left = looks
+
+        def dataset_info(api: HfApi, *given: Any, **options: Any) -> Any:
+            found = real(api, *given, **options)
+            if self.left:
+                self.left -= 1
+                found.sha = head
+            return found
+
+        monkeypatch.setattr(HfApi, "dataset_info", dataset_info)
+
+
+def test_a_head_that_is_late_after_our_commit_is_waited_for(
+    repository: HubRepository, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = hub.head()
+    made = commit(repository, b"new")
+    late = Late(monkeypatch, old, 2)
+    assert repository.head() == made != old
+    assert late.left == 0
+    hub.put({OTHER: b"of somebody"})
+    assert repository.head() == hub.head() != made
+
+
+def test_a_head_that_stays_behind_our_commit_is_worth_another_try(
+    repository: HubRepository, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless somebody put the dataset back: then the next look takes what is there."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    old = hub.head()
+    commit(repository, b"new")
+    Late(monkeypatch, old, 1_000)
+    with pytest.raises(StoreUnavailableError, match=f"shows {old} as its head"):
+        repository.head()
+    assert repository.head() == old
+
+
+def test_a_history_that_is_late_does_not_hide_our_commit(
+    repository: HubRepository, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads = repository.upload({PATH: b"new"})
+    old = repository.head()
+    real, looks = repository.history, [0]
+
+    def history(**options: Any) -> list[CommitNote]:
+        looks[0] += 1
+        return [note for note in real(**options) if looks[0] > 2 or note.commit == old]
+
+    monkeypatch.setattr(repository, "history", history)
+    assert repository.commit(old, uploads, title="Change") == hub.head() != old
 
 
 def test_a_commit_adds_and_deletes_at_once(repository: HubRepository, hub: Hub, tmp_path: Path) -> None:

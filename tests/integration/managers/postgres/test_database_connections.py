@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import tempfile
 import threading
@@ -63,6 +64,29 @@ def test_what_the_address_asks_for_holds_unless_it_is_ours(url: str) -> None:
     with connect(f"{url}?options={options}&sslmode=disable", purpose="test") as opened:
         assert setting(opened, "search_path") == "elsewhere"
         assert setting(opened, "timezone") == "UTC"
+
+
+def test_a_peer_that_is_gone_is_noticed_by_both_sides(url: str) -> None:
+    """Else what it held is locked for the two hours of a system's own rule."""
+    with connect(url, purpose="test") as opened, socket.socket(fileno=os.dup(opened.fileno())) as ours:
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        asked = [ours.getsockopt(socket.IPPROTO_TCP, getattr(socket, f"TCP_KEEP{n}")) for n in ("IDLE", "INTVL", "CNT")]
+        assert asked == [30, 10, 3]
+        told = [setting(opened, f"tcp_keepalives_{name}") for name in ("idle", "interval", "count")]
+        assert told == ["30", "10", "3"]
+
+
+def test_an_address_may_ask_for_other_keepalives(url: str) -> None:
+    options = quote("-c tcp_keepalives_idle=77")
+    with connect(f"{url}?keepalives_idle=66&options={options}", purpose="test") as opened:
+        with socket.socket(fileno=os.dup(opened.fileno())) as ours:
+            assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 66
+        assert setting(opened, "tcp_keepalives_idle") == "77"
+
+
+def test_who_may_idle_is_not_ended(url: str) -> None:
+    with connect(url, purpose="test", may_idle=True) as opened:
+        assert setting(opened, "idle_in_transaction_session_timeout") == "0"
 
 
 def test_a_session_speaks_utf8_whatever_the_environment_says(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ class Repository:
     def head(self) -> str:
         return self._notes[0].commit
 
-    def history(self) -> Sequence[CommitNote]:
+    def history(self, *, until: Any) -> Sequence[CommitNote]:
         return self._notes[self.first :]
 
     def files(self, commit: str) -> dict[str, RemoteFile]:
