@@ -80,7 +80,8 @@ def _invitation(base_url: str, environment: Mapping[str, str], corpus: Path, dat
       source    {source}
       dry run   off
   Then open the run: the graph shows each step, the task `report` says where the report lies.
-  Trigger it again and nothing changes. `daily_pipeline` waits to be unpaused{sites}.
+  Trigger it again and nothing changes. `reindex_consumers` fills the indexes of search with kind full, dry run no;
+  until then its schedule is red. `daily_pipeline` waits to be unpaused{sites}.
   Press Ctrl-C here to stop."""
 
 

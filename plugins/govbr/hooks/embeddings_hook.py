@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EmbeddingsHook"]
 
-_TEXT = "Governo federal anuncia novas escolas"
-
 
 class EmbeddingsHook(BaseHook):
     """Gives the embedder for a connection of Airflow.
@@ -90,10 +88,11 @@ class EmbeddingsHook(BaseHook):
 
 def _look(settings: Settings) -> Examined:
     from data_platform.managers.embeddings.choose import choose_embedder
+    from data_platform.managers.embeddings.interface import HARMLESS
     from data_platform.managers.hub.session import Backoff
 
     with closing(choose_embedder(settings, backoff=Backoff(tries=1))) as embedder:
-        embedded = embedder.embed([_TEXT])
+        embedded = embedder.embed([HARMLESS])
         told = f"model {embedder.model}, {embedder.dimension} numbers"
     if refused := embedded.refused.get(0):
         return Examined(ok=False, message=f"{told}; a text was refused: {refused}")

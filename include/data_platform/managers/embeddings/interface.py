@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 from data_platform.errors import StoreError, StoreUnavailableError
 
-__all__ = ["Embedded", "Embedder", "EmbeddingsError", "EmbeddingsUnavailableError", "Vectors"]
+__all__ = ["HARMLESS", "Embedded", "Embedder", "EmbeddingsError", "EmbeddingsUnavailableError", "Vectors"]
 
+#: A text that every service takes: if it does not take this, it is not the texts.
+HARMLESS = "notícia"
 #: float32, one row a text.
 Vectors = npt.NDArray[np.float32]
 

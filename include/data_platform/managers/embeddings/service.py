@@ -19,6 +19,7 @@ import numpy as np
 
 from data_platform.errors import ConfigurationError, DataPlatformError
 from data_platform.managers.embeddings.interface import (
+    HARMLESS,
     Embedded,
     EmbeddingsError,
     EmbeddingsUnavailableError,
@@ -37,8 +38,8 @@ _LATER = frozenset(
 )
 _REFUSED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY})
 _MOST_WORDS = 300
-#: So many single texts refused before any was taken, and it may not be the texts: this one, which is harmless, tells.
-_ENOUGH, _HARMLESS = 3, "notícia"
+#: So many single texts refused before any was taken, and it may not be the texts.
+_ENOUGH = 3
 #: So often are texts sent that the service fails on, while it answers others.
 _SUSPECT_TRIES = 3
 
@@ -131,7 +132,7 @@ class EmbeddingService(ABC):
                 vectors[part.start : part.stop] = self._vectors([texts[at] for at in part], backoff)
             except (TextsRefusedError, EmbeddingsUnavailableError) as error:
                 is_silent = isinstance(error, EmbeddingsUnavailableError)
-                if is_silent and not self._is_answering():
+                if is_silent and (list(texts) == [HARMLESS] or not self._is_answering()):
                     raise
                 if len(part) > 1:
                     middle = part.start + len(part) // 2
@@ -148,10 +149,10 @@ class EmbeddingService(ABC):
     def _require_any(self) -> None:
         """Refuse to go on with a service that takes no text at all; of refused ones alone a later run may consist."""
         try:
-            self._vectors([_HARMLESS], self._backoff)
+            self._vectors([HARMLESS], self._backoff)
         except TextsRefusedError as error:
             raise TextsRefusedError(
-                f"{error.message}; it takes no text at all, not even {_HARMLESS!r}",
+                f"{error.message}; it takes no text at all, not even {HARMLESS!r}",
                 hint="check the service, and EMBEDDINGS_API_KIND; once it takes texts, the next run goes on",
             ) from None
         self._has_taken = True
@@ -159,7 +160,7 @@ class EmbeddingService(ABC):
     def _is_answering(self) -> bool:
         """Return whether the service makes a vector of the harmless text, asked once."""
         try:
-            self._vectors([_HARMLESS], replace(self._backoff, tries=1))
+            self._vectors([HARMLESS], replace(self._backoff, tries=1))
         except (TextsRefusedError, EmbeddingsUnavailableError):
             return False
         return True

@@ -161,10 +161,13 @@ class HubSession:
         _bound_xet()
 
     def api(self) -> Any:  # noqa: ANN401 - huggingface_hub is imported late
-        """Return the client's API for this endpoint and token."""
-        from huggingface_hub import HfApi
+        """Return the client's API for this endpoint and token. It draws no bars: to a task's log they are errors."""
+        from huggingface_hub import HfApi, constants
+        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
         self.http()
+        if constants.HF_HUB_DISABLE_PROGRESS_BARS is None:  # else somebody has said what is to be
+            disable_progress_bars()
         return HfApi(endpoint=self.endpoint, token=self.token)
 
     def http(self) -> Any:  # noqa: ANN401 - huggingface_hub is imported late

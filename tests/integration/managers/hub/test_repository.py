@@ -112,6 +112,15 @@ def test_a_commit_adds_and_deletes_at_once(repository: HubRepository, hub: Hub, 
     assert hub.commits()[0]["message"].startswith("More words\n\ngovbr-write: ")
 
 
+def test_the_client_draws_no_bars(repository: HubRepository) -> None:
+    """In the log of a task they look like errors."""
+    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
+
+    enable_progress_bars()
+    repository.session.api()
+    assert are_progress_bars_disabled()
+
+
 def test_the_listing_has_sizes_and_what_contents_are_known_by(repository: HubRepository, hub: Hub) -> None:
     hub.server.page_size = 2
     hub.put({f"data/train-{n}.parquet": b"x" * n for n in range(1, 6)} | {"README.md": b"card"})
