@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_platform.errors import IntegrityError
+from data_platform.jobs.ahead import ahead
 from data_platform.jobs.progress import Progress
 from data_platform.managers.hub.layout import UNDATED, PartitionWriter, Rows, partition_path, rows_told, write_partition
 from data_platform.managers.hub.publish import PartitionFile
 from data_platform.managers.postgres.news_snapshot import MonthRows, NewsSnapshot
 
 __all__ = ["MonthFiles"]
-
-_END: Any = object()
-#: Pieces of months (1,250 rows) that are read ahead: PostgreSQL and the writer of files need not wait for each other.
-_AHEAD = 1
 
 
 class MonthFiles:
@@ -51,7 +45,7 @@ class MonthFiles:
 
         They are to be written in this order, each once: while one is written, the next one is read already.
         """
-        with closing(_ahead(self._read(months))) as self._parts:
+        with closing(ahead(self._read(months))) as self._parts:
             yield [PartitionFile(partition_path(month), partial(self._write, month)) for month in months]
 
     def held(self, rows: pa.Table) -> PartitionFile:
@@ -88,16 +82,3 @@ class MonthFiles:
             )
         self.written[partition_path(month)] = writer.rows
         return wanted
-
-
-def _ahead(parts: Iterator[MonthRows | None]) -> Generator[MonthRows | None]:
-    """Give the same, the next ones being read meanwhile."""
-    with ThreadPoolExecutor(1, thread_name_prefix="month") as pool:
-        waiting: deque[Future[Any]] = deque(pool.submit(next, parts, _END) for _ in range(_AHEAD))
-        try:
-            while (part := waiting.popleft().result()) is not _END:
-                waiting.append(pool.submit(next, parts, _END))
-                yield part
-        finally:
-            for future in waiting:
-                future.cancel()

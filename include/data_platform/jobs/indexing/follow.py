@@ -20,7 +20,7 @@ from psycopg import Connection
 
 from data_platform.errors import BusyError, IntegrityError
 from data_platform.failpoints import failpoint
-from data_platform.jobs.indexing.ahead import ahead
+from data_platform.jobs.ahead import ahead
 from data_platform.jobs.indexing.records import MOST_PENDING, POSTGRES, ReindexOptions, named
 from data_platform.jobs.progress import Progress
 from data_platform.managers.postgres.change_feed import PAGE_ROWS, ChangeFeed, Window

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from data_platform.errors import IntegrityError
 from data_platform.failpoints import failpoint
-from data_platform.jobs.indexing.ahead import ahead
+from data_platform.jobs.ahead import ahead
 from data_platform.jobs.indexing.compare import SAMPLE_ROWS, ids_of, require_equal_ids, require_equal_rows
 from data_platform.jobs.indexing.follow import pending_of, with_pending
 from data_platform.jobs.indexing.generations import (
