@@ -92,7 +92,8 @@ again. Do it when few people search.
 
 Read the log of the red `reindex`; its last line says what to do. Tasks are tried again by themselves if their error may
 pass. When the cause is mended, clear it, or wait for tomorrow's run: nothing has to be repeated for the days between. A
-full run that failed goes on where it was when it is started again, for as long as the source is the same.
+full run that failed goes on where it was when it is started again, for as long as the source is the same. One that has
+moved searches does not move them again when it is cleared: to rebuild once more, trigger a new run.
 
 ## When not to use it
 

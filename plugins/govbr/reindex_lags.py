@@ -96,7 +96,8 @@ def _measure(plan: ReaderPlan, statement_timeout_s: int) -> tuple[dict[str, Any]
         where = f"{reader}: {live} has {told['documents']:,} documents"
         lag, problem = _lag_of(plan, index, statement_timeout_s)
         if lag is None and not problem:
-            return told, _behind_dataset(plan, index, f"{where}, from {told['source'] or 'an unknown source'}")
+            problem, alert = _behind_dataset(plan, index, f"{where}, from {told['source'] or 'an unknown source'}")
+            return told | ({"problem": problem} if problem else {}), alert
     if lag is None:
         _LOG.warning("%s; what waits for it is not known, and PostgreSQL not needed: %s", where, problem)
         return told | {"problem": problem}, ""
@@ -108,8 +109,8 @@ def _measure(plan: ReaderPlan, statement_timeout_s: int) -> tuple[dict[str, Any]
     return told | found | {"resync_reason": lag.resync_reason}, f"{message}\n{_FOLLOW}" if is_late else ""
 
 
-def _behind_dataset(plan: ReaderPlan, index: Index, where: str) -> str:
-    """Say how long ago a collection was filled from the dataset; return the alert, "" if there is none."""
+def _behind_dataset(plan: ReaderPlan, index: Index, where: str) -> tuple[str, str]:
+    """Say how long ago a collection was filled from the dataset; return why that cannot be said, and the alert."""
     from airflow.sdk.observability import stats
 
     from data_platform.errors import DataPlatformError
@@ -121,15 +122,15 @@ def _behind_dataset(plan: ReaderPlan, index: Index, where: str) -> str:
         settings = reader_settings(plan.reader, with_postgres=False, with_hub=True)
         age = dataset_age(index, HuggingFaceDatasetHook().get_manager(settings))
     except DataPlatformError as error:
-        _LOG.warning("%s; how far the dataset has gone on since is not known: %s", where, error)
-        return ""
+        _LOG.warning("%s; whether the dataset has gone on since is not known: %s", where, error)
+        return str(error), ""
     stats.gauge(f"govbr.reindex.{plan.reader}.lag_seconds", int((age or timedelta(0)).total_seconds()))
     if not age:
         _LOG.info("%s; it follows nothing%s", where, "" if age is None else ", and the dataset has not changed since")
-        return ""
+        return "", ""
     message = f"{where}; it was filled {in_words(age)} ago and follows nothing, and the dataset has changed since"
     _LOG.info("%s", message)
-    return f"{message}\n{_FILL}" if age > LAG_LIMIT and not plan.options.dry_run else ""
+    return "", f"{message}\n{_FILL}" if age > LAG_LIMIT and not plan.options.dry_run else ""
 
 
 def _lag_of(plan: ReaderPlan, index: Index, statement_timeout_s: int) -> tuple[Lag | None, str]:

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from data_platform.cli import main
 from data_platform.jobs.hf_sync.records import SyncOptions
 from data_platform.jobs.hf_sync.sync_job import HuggingFaceSyncJob
 from data_platform.managers.dataset_manager import DatasetManager
 from data_platform.managers.postgres_manager import PostgresManager
 from data_platform.managers.storage_mode import ReadSource, StorageBackend, StorageMode
-from tests.support.hub import DATASET, QUICK, Hub
+from tests.support.command_line import Ran
+from tests.support.hub import DATASET, QUICK, TOKEN, Hub
 from tests.support.stores import Store
 
 MODE = StorageMode(
@@ -32,6 +34,26 @@ def make_job(store: Store, hub: Hub) -> Callable[..., HuggingFaceSyncJob]:
         return HuggingFaceSyncJob(settings, mode, mode_now=mode_now, options=SyncOptions(**options), manager=manager)
 
     return make
+
+
+@pytest.fixture
+def run(
+    hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ran]:
+    """A function that runs the command line where PostgreSQL leads."""
+    values = {"HF_ENDPOINT": hub.server.url, "HF_TOKEN": TOKEN, "HF_DATASET": DATASET, "DATABASE_URL": store.url}
+    for name, value in (values | {"STATE_URI": hub.settings.state_uri, "STORAGE_BACKEND": "postgres"}).items():
+        monkeypatch.setenv(name, value)
+
+    def call(*arguments: str, json: bool = True) -> Ran:
+        capsys.readouterr()
+        try:
+            status = main([*arguments, *(["--json"] if json else [])])
+        except SystemExit as error:
+            status = int(error.code or 0)
+        return Ran(status, *capsys.readouterr())
+
+    return call
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from data_platform.cli import main
 from data_platform.managers.postgres_manager import PostgresManager
 from tests.support.command_line import Ran
-from tests.support.hub import DATASET, TOKEN, Hub, columns, parquet_bytes
+from tests.support.hub import Hub, columns, parquet_bytes
 from tests.support.sources import article, articles
 from tests.support.stores import Store
 from tests.support.syncs import Jobs, checked, in_step
@@ -18,20 +18,9 @@ RUN = Callable[..., Ran]
 
 
 @pytest.fixture
-def run(hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RUN:
-    values = {"HF_ENDPOINT": hub.server.url, "HF_TOKEN": TOKEN, "HF_DATASET": DATASET, "DATABASE_URL": store.url}
-    for name, value in (values | {"STATE_URI": hub.settings.state_uri, "STORAGE_BACKEND": "postgres"}).items():
-        monkeypatch.setenv(name, value)
-
-    def call(*arguments: str, json: bool = True) -> Ran:
-        capsys.readouterr()
-        try:
-            status = main(["sync-hf", *arguments, *(["--json"] if json else [])])
-        except SystemExit as error:
-            status = int(error.code or 0)
-        return Ran(status, *capsys.readouterr())
-
-    return call
+def run(run: RUN) -> RUN:
+    """The command `sync-hf`."""
+    return partial(run, "sync-hf")
 
 
 def test_a_sync_prints_one_object_with_what_it_did(hub: Hub, store: Store, news: PostgresManager, run: RUN) -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from data_platform.cli import main
 from data_platform.managers.hub.layout import UNDATED
 from data_platform.managers.postgres_manager import PostgresManager
 from tests.support.command_line import Ran
-from tests.support.hub import DATASET, TOKEN, Hub, columns, parquet_bytes, published
+from tests.support.hub import Hub, columns, parquet_bytes, published
 from tests.support.migrations import Migrations
 from tests.support.sources import Row, article, articles
 from tests.support.stores import Store
@@ -34,20 +33,6 @@ def held(hub: Hub, store: Store, make_job: Jobs, tmp_path: Path) -> list[Row]:
     found = [published(row) for row in HELD]
     checked(make_job(), hub, store, held=found)
     return found
-
-
-@pytest.fixture
-def run(hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RUN:
-    values = {"HF_ENDPOINT": hub.server.url, "HF_TOKEN": TOKEN, "HF_DATASET": DATASET, "DATABASE_URL": store.url}
-    for name, value in (values | {"STATE_URI": hub.settings.state_uri, "STORAGE_BACKEND": "postgres"}).items():
-        monkeypatch.setenv(name, value)
-
-    def call(*arguments: str, json: bool = True) -> Ran:
-        capsys.readouterr()
-        status = main([*arguments, *(["--json"] if json else [])])
-        return Ran(status, *capsys.readouterr())
-
-    return call
 
 
 def rejects_of(store: Store) -> list[tuple[str | None, str]]:

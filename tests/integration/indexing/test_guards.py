@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from data_platform.errors import IntegrityError
+from data_platform.errors import BusyError, IntegrityError
 from data_platform.managers.dataset_manager import DatasetManager
 from data_platform.managers.postgres_manager import PostgresManager
 from dev.typesense_server import FailingDocument
@@ -97,6 +98,39 @@ def test_a_document_of_the_dataset_that_was_refused_is_tried_again(filled: Searc
         filled.run("full", source="huggingface", manager=manager, max_failed=1, allow_shrink=True)
     done = filled.run("full", source="huggingface", manager=manager, allow_shrink=True)
     assert (done.resumed, done.failed, len(filled.documents())) == (True, {}, 6)
+
+
+def test_what_was_refused_is_counted_as_refused_no_more_when_nothing_else_is_left_to_fill(
+    filled: Search, hub: Hub
+) -> None:
+    manager = dataset(hub, {"00000-of-00001": articles(30)})
+    uid = articles(30)[0]["unique_id"]
+    filled.server.store.failing[uid] = FailingDocument(400, "no", 2)
+    with failing_at("reindex.after_finish"):
+        filled.run("full", source="huggingface", manager=manager, max_failed=1)
+    with pytest.raises(IntegrityError, match="1 documents were refused"):
+        filled.run("full", source="huggingface", manager=manager)
+    done = filled.run("full", source="huggingface", manager=manager)
+    assert (done.resumed, done.failed, len(filled.documents())) == (True, {}, 30)
+    assert "job_pending" not in str(filled.cards()[done.collection])
+
+
+@pytest.mark.parametrize("wrong", ["a migration fills news", "no address", "no schema"])
+def test_off_postgresql_one_gets_whatever_is_wrong_with_it(filled: Search, hub: Hub, wrong: str) -> None:
+    manager = dataset(hub, {"00000-of-00001": articles(30)})
+    if wrong == "a migration fills news":
+        filled.store.execute(
+            "INSERT INTO load_runs (source, revision, mode, status, dry_run, options, snapshot, started_by)"
+            " VALUES ('s', 'r', 'bulk', 'loading', false, '{}', '{}', 'somebody')"
+        )
+        with pytest.raises(BusyError, match="is filling news"):
+            filled.run()
+    elif wrong == "no address":
+        filled.settings = replace(filled.settings, database_url="postgresql://[")
+    else:
+        filled.store.execute("DROP TABLE load_runs CASCADE")
+    done = filled.run("full", source="huggingface", manager=manager)
+    assert (filled.live(), len(filled.documents())) == (done.collection, 30)
 
 
 def test_an_id_that_stands_twice_in_the_dataset_is_named(filled: Search, hub: Hub) -> None:

@@ -79,6 +79,32 @@ def test_going_back_goes_back_once(filled: Search, run: str) -> None:
     assert filled.run("rollback", run="another").collection == first
 
 
+@pytest.mark.parametrize("kind", ["full", "rollback"])
+def test_a_run_that_is_tried_again_does_not_undo_what_somebody_did_since(filled: Search, kind: str) -> None:
+    """Its end was not recorded, or the way back could not be followed; a person moved searches before the next try."""
+    filled.run("full")
+    moved = filled.run(kind, run="one").collection
+    filled.run({"full": "rollback", "rollback": "full"}[kind])
+    live, there = filled.live(), filled.collections()
+    with pytest.raises(IntegrityError, match=f"let searches see {moved} already, and they were moved to {live} since"):
+        filled.run(kind, run="one")
+    assert (filled.live(), filled.collections()) == (live, there)
+
+
+@pytest.mark.parametrize(("first", "then"), [("postgres", "huggingface"), ("huggingface", "postgres")])
+def test_a_run_from_elsewhere_is_not_the_end_of_one_that_was_killed(
+    filled: Search, dataset: DatasetManager, first: str, then: str
+) -> None:
+    """Who goes off PostgreSQL just after a rebuild was killed behind the move gets a collection of the dataset."""
+    with failing_at("reindex.after_point"):
+        filled.run("full", source=first, manager=dataset)
+    killed = filled.live()
+    done = filled.run("full", source=then, manager=dataset)
+    assert (done.resumed, done.previous, filled.live()) == (False, killed, done.collection)
+    assert done.source.startswith({"postgres": "postgres", "huggingface": DATASET}[then])
+    assert filled.run("rollback").collection == killed
+
+
 def test_a_collection_that_searches_see_since_a_run_was_killed_is_one_to_go_back_to(filled: Search) -> None:
     with failing_at("reindex.after_point"):
         filled.run("full")

@@ -23,10 +23,10 @@ from data_platform.jobs.indexing.generations import (
     begin,
     drop_old,
     finish,
+    moved_before,
     present,
     previous_of,
     require_no_shrink,
-    shown_before,
     unfinished,
 )
 from data_platform.jobs.indexing.records import Kind, ReindexOptions, ReindexOutcome, named
@@ -91,14 +91,17 @@ class DatasetFill:
 
     def _fill(self, outcome: ReindexOutcome, state: State, keys: dict[str, pa.Array], folder: Path) -> ReindexOutcome:
         index, options, source = self.index, self.options, outcome.source
-        if (done := shown_before(index, run=options.run, afresh=options.afresh)) is not None:
+        done = moved_before(index, Kind.FULL, run=options.run, source=source, afresh=options.afresh)
+        if done is not None:
             card = index.card(done) or Card(source=source)
             outcome = replace(outcome, source=card.source, failed=pending_of(card))
             return self._tidied(outcome, done, previous=None, resumed=True)
         previous, found = index.live(), self._found(source)
         collection = found or begin(index, Card(source=source), options.run)
         card = index.card(collection) or Card(source=source)
-        rows, written, failed = self._try_again(collection, pending_of(card), state, keys)
+        rows, written, failed = self._try_again(collection, pending_of(card), state, keys, folder)
+        card = with_pending(card, failed)
+        self._require_few(failed)
         sample = _Sample(sorted(keys), collection)
         self.progress.stage("fill", sum(map(len, keys.values())))
         paths = [path for path in sorted(keys) if path > card.facts.get(_THROUGH, "")]
@@ -118,7 +121,7 @@ class DatasetFill:
         self.clock.lap("finish")
         ids = pa.concat_arrays([_NO_IDS, *keys.values()])
         twice, refused = _repeated(ids), pa.array(sorted(failed), pa.string())
-        wanted = ids.filter(pc.invert(pc.is_in(ids, value_set=refused)))
+        wanted = ids.unique().filter(pc.invert(pc.is_in(ids.unique(), value_set=refused)))
         require_equal_ids(collection, ids_of(index, collection), wanted, may_have=refused)
         rows_compared = sample.rows_but(pa.concat_arrays([refused, twice]))
         require_equal_rows(index, collection, rows_compared)
@@ -147,13 +150,13 @@ class DatasetFill:
         return replace(outcome, collection=collection, previous=kept, resumed=resumed, dropped=dropped)
 
     def _try_again(
-        self, collection: str, pending: Mapping[str, str], state: State, keys: Mapping[str, pa.Array]
+        self, collection: str, pending: Mapping[str, str], state: State, keys: Mapping[str, pa.Array], folder: Path
     ) -> tuple[int, int, dict[str, str]]:
         """Write the documents anew that were refused before; return rows, documents taken, and those still refused."""
         rows, written, failed = 0, 0, dict(pending)
         ids = pa.array(sorted(pending), pa.string())
-        for path in sorted(path for path, here in keys.items() if pc.any(pc.is_in(here, value_set=ids)).as_py()):
-            table = state.rows(path)
+        paths = sorted(path for path, here in keys.items() if pc.any(pc.is_in(here, value_set=ids)).as_py())
+        for _, table in _tables(state, paths, folder):
             for batch in table.filter(pc.is_in(table.column("unique_id"), value_set=ids)).to_batches():
                 taken = self.index.write(collection, batch)
                 rows, written = rows + batch.num_rows, written + taken.written

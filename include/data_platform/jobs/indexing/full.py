@@ -17,10 +17,10 @@ from data_platform.jobs.indexing.generations import (
     begin,
     drop_old,
     finish,
+    moved_before,
     present,
     previous_of,
     require_no_shrink,
-    shown_before,
     unfinished,
 )
 from data_platform.jobs.indexing.records import POSTGRES, Kind, ReindexOptions, ReindexOutcome
@@ -64,7 +64,8 @@ class Rebuild:
             StoreError, StoreUnavailableError: PostgreSQL or the service refuses, or does not answer.
         """
         index, options, follower = self.index, self.options, self.follower
-        if (done := shown_before(index, run=options.run, afresh=options.afresh)) is not None:
+        done = moved_before(index, Kind.FULL, run=options.run, source=POSTGRES, afresh=options.afresh)
+        if done is not None:
             follower.follow(done, index.card(done) or Card(source=POSTGRES))
             self.clock.lap("catch up")
             follower.require_few_failed()

@@ -14,17 +14,15 @@ from data_platform.managers.search_index import Card, Index, generation_name
 from data_platform.models.days import utc_now
 
 __all__ = [
-    "RUN",
     "SHOWN",
     "begin",
     "drop_old",
     "finish",
-    "is_of",
+    "moved_before",
     "present",
     "previous_of",
     "require_no_shrink",
     "settle",
-    "shown_before",
     "unfinished",
 ]
 
@@ -40,7 +38,7 @@ _SHARE = 0.1
 _FEW = 100
 
 
-def is_of(card: Card | None, run: str) -> bool:
+def _is_of(card: Card | None, run: str) -> bool:
     """Whether a collection was made, or searches moved to it, by an earlier try of this run."""
     return card is not None and bool(run) and card.facts.get(RUN) == run
 
@@ -59,18 +57,37 @@ def settle(index: Index) -> str:
     return card.facts[MOVING]
 
 
-def shown_before(index: Index, *, run: str, afresh: bool) -> str | None:
-    """Return the collection that a full run, tried again, has let searches see already; None if it has to fill one.
+def moved_before(index: Index, kind: Kind, *, run: str, source: str = "", afresh: bool = False) -> str | None:
+    """Return the collection that searches see since an earlier try of a run; None if it has yet to move them.
 
     Args:
         index: which index.
-        run: which run asks; "" if its tries cannot be told from other runs.
-        afresh: whether one of another run, killed just behind the move, is to be left alone.
+        kind: of the run.
+        run: which run asks; "" if its tries cannot be told from other runs. Then one of its kind counts that was killed
+            just behind the move.
+        source: what the run fills from; "" if that does not matter.
+        afresh: whether only a try of this very run counts.
+
+    Raises:
+        IntegrityError: it has moved them, and somebody has moved them on since.
     """
+    was_moving = settle(index) == kind
     live = index.live()
-    was_moving = settle(index) == Kind.FULL
-    found = live is not None and (is_of(index.card(live), run) or (was_moving and not afresh))
-    return live if found else None
+    for collection in index.collections() if run else ():
+        card = index.card(collection)
+        if (
+            collection != live
+            and card is not None
+            and _is_of(card, run)
+            and {SHOWN, MOVING} & set(card.facts) == {SHOWN}
+        ):
+            raise IntegrityError(
+                f"this run let searches see {collection} already, and they were moved to {live} since",
+                hint="by somebody who may have had a reason; if they are to be moved again, start another run",
+            )
+    card = None if live is None else index.card(live)
+    is_killed = was_moving and not afresh and card is not None and source in {"", card.source}
+    return live if _is_of(card, run) or is_killed else None
 
 
 def unfinished(index: Index, source: str, *, run: str = "", afresh: bool = False) -> str | None:
@@ -89,7 +106,7 @@ def unfinished(index: Index, source: str, *, run: str = "", afresh: bool = False
         card = index.card(collection)
         if card is None or card.source != source or SHOWN in card.facts or collection == live:
             continue
-        if not afresh or is_of(card, run):
+        if not afresh or _is_of(card, run):
             return None if index.drift(collection) else collection
     return None
 

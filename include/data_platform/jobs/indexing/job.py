@@ -21,7 +21,7 @@ from data_platform.errors import ConfigurationError, DataPlatformError, StoreErr
 from data_platform.jobs.indexing.follow import Follower
 from data_platform.jobs.indexing.from_dataset import DatasetFill
 from data_platform.jobs.indexing.full import Rebuild
-from data_platform.jobs.indexing.generations import SHOWN, is_of, present, previous_of, settle, unfinished
+from data_platform.jobs.indexing.generations import SHOWN, moved_before, present, previous_of, settle, unfinished
 from data_platform.jobs.indexing.readers import make_index
 from data_platform.jobs.indexing.records import POSTGRES, Kind, ReindexOptions, ReindexOutcome, Source
 from data_platform.jobs.progress import Clock, LogProgress, Progress, peak_rss_mb
@@ -135,20 +135,19 @@ def index_lag(settings: Settings, index: Index) -> Lag | None:
 
 
 def dataset_age(index: Index, manager: DatasetManager) -> timedelta | None:
-    """Say for how long searches have seen a commit of the dataset that is not its head any more; 0 if it still is.
+    """Say how long ago searches began to see what is not the head of the dataset any more; 0 if it still is.
 
     Returns:
-        None if searches see no collection, or one that was not filled from this dataset.
+        None if searches see no collection, or one that follows PostgreSQL.
 
     Raises:
         StoreError, StoreUnavailableError: the Hub or the service refuses, or does not answer.
     """
     live = index.live()
     card = None if live is None else index.card(live)
-    dataset, _, commit = card.source.rpartition("@") if card else ("", "", "")
-    if card is None or dataset != manager.repository.dataset or SHOWN not in card.facts:
+    if card is None or card.source == POSTGRES or SHOWN not in card.facts:
         return None
-    if commit == manager.repository.head():
+    if card.source == f"{manager.repository.dataset}@{manager.repository.head()}":
         return timedelta(0)
     return utc_now() - datetime.fromisoformat(card.facts[SHOWN])
 
@@ -209,13 +208,11 @@ class _Run:
 
     def _go_back(self, index: Index, outcome: ReindexOutcome) -> ReindexOutcome:
         """Let searches see the collection before again; once, however often this run is tried."""
-        had_moved = settle(index) == Kind.ROLLBACK
-        live = index.live()
-        card = None if live is None else index.card(live)
-        if live is not None and card is not None and (had_moved or is_of(card, self.options.run)):
-            self.progress.note(f"searches see {live} already: this run was broken off behind the move")
-            return replace(outcome, collection=live, source=card.source)
-        chosen = self._kept(index)
+        if (done := moved_before(index, Kind.ROLLBACK, run=self.options.run)) is not None:
+            card = index.card(done) or Card(source=POSTGRES)
+            self.progress.note(f"searches see {done} already: this run was broken off behind the move")
+            return replace(outcome, collection=done, source=card.source)
+        live, chosen = index.live(), self._kept(index)
         card = index.card(chosen) or Card(source=POSTGRES)
         present(index, chosen, card, instead_of=live, kind=Kind.ROLLBACK, run=self.options.run)
         self.clock.lap("show")
@@ -335,18 +332,24 @@ class _Run:
         with ExitStack() as stack:
             if self.settings.database_url and has_postgres:
                 try:
-                    stack.enter_context(self._alone(index))
-                except (StoreError, StoreUnavailableError) as error:
+                    stack.enter_context(self._locked(index))
+                except (ConfigurationError, StoreError, StoreUnavailableError) as error:
                     self.progress.note(f"going on without the lock of {index.reader}, which PostgreSQL keeps: {error}")
             yield
 
     @contextmanager
     def _alone(self, index: Index) -> Iterator[Connection[Any]]:
-        """Hold the lock of this index's runs; a dry run holds none. Let nobody index a table that is half loaded."""
+        """Hold the lock of this index's runs. Let nobody index a table that is half loaded."""
+        with self._locked(index) as connection:
+            require_no_bulk_load(connection)
+            yield connection
+
+    @contextmanager
+    def _locked(self, index: Index) -> Iterator[Connection[Any]]:
+        """Hold the lock of this index's runs; a dry run holds none."""
         url = self.settings.require_database()
         with translate_errors(), connect(url, purpose="reindex lock", autocommit=True) as connection:
             key = _LOCK_KEY + crc32(f"{index.reader}/{index.alias}".encode())
             if not self.options.dry_run:
                 take_session_lock(connection, key, f"another run of {index.reader} is at work on this database")
-            require_no_bulk_load(connection)
             yield connection

@@ -278,7 +278,7 @@ class HubRepository:
         made = self.session.call("committing", attempt)
         if not paths and not self._is_ours(made, mark):
             return self._unmoved(parent)
-        self._replaced |= {parent}
+        self._replaced |= {parent} - {made}
         return made
 
     def _send(self, parent: str, uploads: Sequence[Upload], delete: Sequence[str], title: str, text: str) -> str:

@@ -112,11 +112,15 @@ def test_a_commit_adds_and_deletes_at_once(repository: HubRepository, hub: Hub, 
     assert hub.commits()[0]["message"].startswith("More words\n\ngovbr-write: ")
 
 
-def test_the_client_draws_no_bars(repository: HubRepository) -> None:
+def test_the_client_draws_no_bars(repository: HubRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the log of a task they look like errors."""
+    from huggingface_hub import constants
     from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", None)  # which our own tests set in the environment
+    monkeypatch.setitem(enable_progress_bars.__globals__, "HF_HUB_DISABLE_PROGRESS_BARS", None)
     enable_progress_bars()
+    assert not are_progress_bars_disabled()
     repository.session.api()
     assert are_progress_bars_disabled()
 
