@@ -23,6 +23,8 @@ _GUARD_FOLDER = Path(__file__).resolve().parent / "loopback_only"
 _SCRATCH = Path(tempfile.mkdtemp(prefix="govbr-tests-"))
 atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
 
+_SLOW_TIMEOUT_S = 1200
+
 #: What a developer's shell may hold that points at real services; no test may see it.
 _FOREIGN = (
     "AIRFLOW",
@@ -176,6 +178,13 @@ def each_database_url(request: pytest.FixtureRequest) -> str:
     """Address of an empty database, on each server in turn: the test runs once per server."""
     url: str = request.getfixturevalue("database_url" if request.param == "embedded" else "postgres15_url")
     return url
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give slow tests their own time limit: it is there to end a hang, so a busy machine must not reach it."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_SLOW_TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")

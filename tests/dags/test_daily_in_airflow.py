@@ -20,7 +20,7 @@ from tests.support.hub import DATASET, REDUCED, TOKEN, Hub
 from tests.support.operator import Operator, dag_folder, until
 from tests.support.stores import Store, prepare
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("airflow")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("airflow")]
 
 DAG = "daily_pipeline"
 SIDES = ("postgres", "huggingface")

@@ -26,7 +26,7 @@ from tests.support.recorded import record_write
 from tests.support.sources import articles
 from tests.support.stores import Store, prepare
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("airflow")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("airflow")]
 
 DAG = "reindex_consumers"
 READERS = ("typesense", "qdrant")

@@ -22,7 +22,7 @@ from tests.support.recorded import record_write
 from tests.support.sources import articles
 from tests.support.stores import prepare
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("airflow")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("airflow")]
 
 DAG = "sync_huggingface"
 #: A DAG of somebody who wants to know when the dataset has changed.

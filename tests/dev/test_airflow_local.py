@@ -20,7 +20,7 @@ from dev.airflow_client import AirflowError
 from dev.airflow_local import AirflowLocal
 from dev.state import LocalStackError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("airflow")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("airflow")]
 
 ROOT = Path(__file__).parents[2]
 TINY = """

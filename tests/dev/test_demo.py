@@ -89,7 +89,6 @@ def state() -> Iterator[Path]:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("airflow")
-@pytest.mark.timeout(1200)
 def test_the_whole_story(state: Path) -> None:
     environment = {**os.environ, "GOVBR_STATE_DIR": str(state), "REPORTS_URI": str(state / "reports")}
     done = subprocess.run(

@@ -529,7 +529,7 @@ DATASETS_PROGRAM = """
     assert load_dataset("ana/pushed", split="train")["n"][:] == [7, 8, 9]
     Dataset.from_dict({"n": [7, 8, 10]}).push_to_hub("ana/pushed")
     assert load_dataset("ana/pushed", split="train")["n"][:] == [7, 8, 10]
-    print("done", [commit.title for commit in HfApi().list_repo_commits("ana/pushed", repo_type="dataset")])
+    print("done", [commit.title for commit in HfApi().list_repo_commits("ana/pushed", repo_type="dataset")], flush=True)
 """
 
 

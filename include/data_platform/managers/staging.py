@@ -201,7 +201,7 @@ class Staging:
         if (sha := hashlib.sha256(content).hexdigest()) != file.sha256:
             raise IntegrityError(f"{file.uri} is damaged: its digest is {sha}", hint=_HINT)
         try:
-            table = pq.read_table(io.BytesIO(content), use_threads=False)
+            table = pq.ParquetFile(io.BytesIO(content)).read(use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise IntegrityError(f"{file.uri} is no Parquet file: {error}", hint=_HINT) from error
         metadata = table.schema.metadata or {}

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from data_platform.managers.dataset_manager import DatasetManager
 from data_platform.managers.hub.layout import UNDATED
 from data_platform.managers.postgres_manager import PostgresManager
 from tests.support.hub import DATASET, QUICK, REDUCED, Hub, columns, parquet_bytes, published
+from tests.support.loading import load
 from tests.support.migrations import Migrations
 from tests.support.sources import article, articles
 from tests.support.stores import Store
@@ -93,8 +91,4 @@ def test_readers_find_its_columns_and_no_rows(emptied: Hub, tmp_path: Path) -> N
     environment = emptied.environment(
         tmp_path / "reader", PYTHONPATH=os.pathsep.join([str(Path.cwd()), os.environ["PYTHONPATH"]])
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", READ, DATASET, REDUCED], env=environment, capture_output=True, check=False, text=True
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    assert json.loads(ran.stdout.splitlines()[-1]) == {DATASET: [0, 24], REDUCED: [0, 4]}
+    assert load(READ, DATASET, REDUCED, environment=environment) == {DATASET: [0, 24], REDUCED: [0, 4]}

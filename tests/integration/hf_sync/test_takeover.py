@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +21,7 @@ from data_platform.managers.postgres_manager import PostgresManager
 from data_platform.models.columns import COLUMN_NAMES, PUBLISHED_SCHEMA
 from dev.hub_server import Fault
 from tests.support.hub import DATASET, QUICK, REDUCED, Hub, parquet_bytes, published
+from tests.support.loading import load
 from tests.support.migrations import Migrations
 from tests.support.sources import BRASILIA, Row, article, articles, newer, theme_text
 from tests.support.stores import Store
@@ -268,11 +267,7 @@ print(json.dumps(found))
 def loaded(hub: Hub, home: Path) -> dict[str, list[str]]:
     """Load both datasets, normally and streaming, in a process of its own; the cache of earlier loads is kept."""
     environment = hub.environment(home, PYTHONPATH=os.pathsep.join([str(Path.cwd()), os.environ["PYTHONPATH"]]))
-    ran = subprocess.run(
-        [sys.executable, "-c", READ, DATASET, REDUCED], env=environment, capture_output=True, check=False, text=True
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    found: dict[str, list[str]] = json.loads(ran.stdout.splitlines()[-1])
+    found: dict[str, list[str]] = load(READ, DATASET, REDUCED, environment=environment)
     for name in (DATASET, REDUCED):
         assert found[f"{name} False"] == found[f"{name} True"]
     return {name: found[f"{name} False"] for name in (DATASET, REDUCED)}

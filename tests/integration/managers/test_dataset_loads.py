@@ -19,6 +19,7 @@ import pytest
 
 from dev.hub_server import HubServer, HubStore
 from tests.support.hub import DATASET, REDUCED, TOKEN, Hub, parquet_bytes
+from tests.support.loading import load
 from tests.support.sources import BRASILIA, article, articles
 
 #: Loads both datasets in both ways; prints what came.
@@ -78,23 +79,15 @@ class Life:
             PYTHONPATH=os.pathsep.join([str(Path.cwd()), os.environ["PYTHONPATH"]]),
         )
 
-    def run(self, script: str, *arguments: str, **environment: str) -> Any:
-        ran = subprocess.run(
-            [sys.executable, "-c", script, *arguments],
-            env=self._environment | environment,
-            capture_output=True,
-            check=False,
-            text=True,
-        )
+    def write(self, what: str) -> Any:
+        command = [sys.executable, "-c", WRITE, what]
+        ran = subprocess.run(command, env=self._environment, capture_output=True, check=False, text=True)
         assert ran.returncode == 0, ran.stderr[-3000:]
         return json.loads(ran.stdout.splitlines()[-1])
 
-    def write(self, what: str) -> Any:
-        return self.run(WRITE, what)
-
     def check(self) -> None:
         """Load both datasets, with the cache of earlier loads, and compare with what is there."""
-        found = self.run(READ, DATASET, REDUCED, HF_HOME=str(self._folder / "reader"))
+        found = load(READ, DATASET, REDUCED, environment=self._environment | {"HF_HOME": str(self._folder / "reader")})
         rows = self.hub.all_rows()
         wanted = sorted(f"{row['title']}|{_shown(row['published_at'])}" for row in rows)
         for name in (DATASET, REDUCED):

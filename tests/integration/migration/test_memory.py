@@ -80,7 +80,6 @@ def test_what_is_ahead_of_a_slow_server_waits_in_the_source(store: Store) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("parallel", ["1", "2"])
 def test_ten_times_the_rows_take_no_more_memory(parallel: str, make_store: Callable[[], Store], tmp_path: Path) -> None:
     peaks = []
