@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -25,11 +25,13 @@ from tests.support.stores import Store
 
 __all__ = [
     "ALL_WELL",
+    "DAG",
     "FORM",
     "FULL",
     "HUGGINGFACE",
     "POSTGRES",
     "READERS",
+    "Run",
     "Services",
     "asset_events",
     "change",
@@ -43,6 +45,7 @@ __all__ = [
     "states",
 ]
 
+DAG = "reindex_consumers"
 READERS = ("typesense", "qdrant")
 KEYS = {"typesense": "key-of-typesense", "qdrant": "key-of-qdrant"}
 POSTGRES, HUGGINGFACE = {"storage_backend": "postgres"}, {"storage_backend": "huggingface"}
@@ -62,6 +65,10 @@ FORM = {
 ALL_WELL = dict.fromkeys(
     ["resolve", "wait_for_write", *(f"reindex {reader}" for reader in READERS), "lags", "verdict"], "success"
 )
+
+
+#: Runs the DAG to its end, with what the form says; returns its run.
+Run = Callable[..., Any]
 
 
 class Services:
