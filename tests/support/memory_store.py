@@ -22,6 +22,7 @@ from data_platform.managers.interface import WriteOutcome
 from data_platform.managers.write_rules import (
     Found,
     complete,
+    ids_to_delete,
     left_alone,
     merge_scraped,
     merge_updated,
@@ -179,6 +180,16 @@ class MemoryStore:
                 written=list(changed),
             ),
         )
+
+    def delete_rows(self, unique_ids: Sequence[str], *, reason: str) -> WriteOutcome:
+        self._call("delete_rows")
+        self._pass(self.before)
+        ids = ids_to_delete(unique_ids, reason)
+        gone = [uid for uid in ids if uid in self.rows]
+        self.forget(*gone)
+        self._pass(self.after)
+        left = len(ids) - len(gone)
+        return WriteOutcome(given=len(ids), deleted=len(gone), unchanged=left, written=gone).checked(self.name)
 
     def close(self) -> None:
         self.closed = True

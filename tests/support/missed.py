@@ -49,6 +49,9 @@ class Faulty:
     def update_rows(self, updated_df: pd.DataFrame) -> WriteOutcome:
         return self._write("update_rows", lambda: self.store.update_rows(updated_df))
 
+    def delete_rows(self, unique_ids: Sequence[str], *, reason: str) -> WriteOutcome:
+        return self._write("delete_rows", lambda: self.store.delete_rows(unique_ids, reason=reason))
+
     def get_by_unique_ids(self, unique_ids: Sequence[str]) -> Any:
         self._call("get_by_unique_ids")
         return self.store.get_by_unique_ids(unique_ids)
@@ -81,9 +84,11 @@ class Both:
     ledger: RunLedger
     database_url: str = ""
 
-    def adapter(self, *, ledger: RunLedger | None = None, **more: Any) -> StorageAdapter:
+    def adapter(self, *, ledger: RunLedger | None = None, only: str = "", **more: Any) -> StorageAdapter:
+        """Return an adapter over both stores, or in the mode of one."""
+        read_from = ReadSource(only) if only else more.pop("read_from", ReadSource.HUGGINGFACE)
         return StorageAdapter(
-            StorageMode(backend=StorageBackend.DUAL_WRITE, read_from=more.pop("read_from", ReadSource.HUGGINGFACE)),
+            StorageMode(backend=StorageBackend(only or StorageBackend.DUAL_WRITE), read_from=read_from),
             settings=Settings(),
             postgres=lambda: self.postgres,
             dataset=lambda: self.huggingface,
@@ -104,7 +109,7 @@ class Both:
         for name in names:
             setattr(self.side(name), when, fault)
         try:
-            with suppress(WriteError, KeyboardInterrupt):
+            with suppress(WriteError, StoreUnavailableError, KeyboardInterrupt):
                 yield
         finally:
             for name in names:
@@ -113,8 +118,8 @@ class Both:
     def insert(self, *rows: Row, allow_update: bool = False, **more: Any) -> None:
         self.adapter(**more).insert(columns(*rows), allow_update=allow_update)
 
-    def update(self, **cells: Any) -> None:
-        self.adapter().update(pd.DataFrame({name: [value] for name, value in cells.items()}))
+    def update(self, *, only: str = "", **cells: Any) -> None:
+        self.adapter(only=only).update(pd.DataFrame({name: [value] for name, value in cells.items()}))
 
     def repair(self, **options: Any) -> RepairOutcome:
         return repair_missed(self.adapter(), **options)

@@ -29,6 +29,7 @@ class WriteOutcome:
         duplicates: rows that another row of the same call stood for.
         rejected: rows that cannot be stored, kept whole among the rejects.
         deleted: rows that were taken out, held ones included; of a deletion, those that are not there are `unchanged`.
+        kept_out: rows of articles that were taken down; no store was given them.
         rejected_by_reason: how many for each reason, such as "title_missing".
         ids: what the rows are called in the store: the id given -> the id of the article that it is, where they differ.
         written: ids of the rows inserted or updated, as the store calls them.
@@ -43,6 +44,7 @@ class WriteOutcome:
     duplicates: int = 0
     rejected: int = 0
     deleted: int = 0
+    kept_out: int = 0
     rejected_by_reason: Mapping[str, int] = field(default_factory=dict)
     ids: Mapping[str, str] = field(default_factory=dict)
     written: Sequence[str] = ()
@@ -59,7 +61,7 @@ class WriteOutcome:
         """The account in numbers."""
         names = ("given", "inserted", "updated", "unchanged", "duplicates", "rejected")
         counted = {name: getattr(self, name) for name in names}
-        return counted | {"deleted": self.deleted} if self.deleted else counted
+        return counted | {name: number for name in ("deleted", "kept_out") if (number := getattr(self, name))}
 
     def checked(self, store: str) -> WriteOutcome:
         """Return this outcome if its account adds up.
@@ -67,7 +69,8 @@ class WriteOutcome:
         Raises:
             IntegrityError: a row is missing from the account; the caller must keep nothing of the call.
         """
-        if self.given != self.affected + self.unchanged + self.duplicates + self.rejected + self.deleted:
+        left = self.unchanged + self.duplicates + self.rejected + self.deleted + self.kept_out
+        if self.given != self.affected + left:
             raise IntegrityError(f"{store}: rows do not add up: {self.counts}", hint="nothing of this call was kept")
         return self
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import pyarrow as pa
 
 from data_platform.managers.interface import NewsStore, WriteOutcome
+from data_platform.managers.ledger.deletions import deleted, rows_kept_out, taking_down
 from data_platform.managers.ledger.entry import IdList, LedgerEntry, SideRecord, Status, new_entry_id
 from data_platform.managers.ledger.run_ledger import SIDE, STARTED, WRITE, Recorded, RunLedger
 from data_platform.managers.storage_mode import ReadSource, StorageBackend, StorageMode, resolve_storage_mode
@@ -58,6 +59,7 @@ class _Call:
     renames: Mapping[str, str]
     identity: str
     reason: str = ""
+    kept_out: int = 0
 
 
 class StorageAdapter:
@@ -154,8 +156,19 @@ class StorageAdapter:
         return self.update_rows(updated_df).affected
 
     def insert_rows(self, new_data: Mapping[str, Sequence[Any]], *, allow_update: bool = False) -> StorageOutcome:
-        """Insert rows and tell what became of each, in the store that is read and in each; see `insert`."""
+        """Insert rows and tell what became of each, in the store that is read and in each; see `insert`.
+
+        Rows of articles that were taken down by `delete_rows` are kept out of every store, and counted.
+        """
         given = batch_of_columns(new_data)
+        kept_out = rows_kept_out(deleted(self.ledger), new_data)
+        if kept_out:
+            _LOG.warning("%d rows are of articles that were taken down, and are kept out", len(kept_out))
+            new_data = {
+                name: [value for row, value in enumerate(values) if row not in kept_out]
+                for name, values in new_data.items()
+            }
+            given = batch_of_columns(new_data)
         known, identity = self._identify(new_data, given)
         told = new_data
         if known:
@@ -170,6 +183,7 @@ class StorageAdapter:
                 allow_update=allow_update,
                 renames=known,
                 identity=identity,
+                kept_out=len(kept_out),
             )
         )
 
@@ -189,20 +203,26 @@ class StorageAdapter:
         )
 
     def delete_rows(self, unique_ids: Sequence[str], *, reason: str) -> StorageOutcome:
-        """Take rows out of every store that is written, and tell how many were there; the reason is recorded."""
+        """Take rows out of every store that is written, and tell how many were there; the reason is recorded.
+
+        They stay out: see `deletions`. Their addresses do as well, unless another row is that article too.
+        """
         ids = ids_to_delete(unique_ids, reason)
-        return self._write(
-            _Call(
-                operation="delete",
-                make=lambda store: store.delete_rows(ids, reason=reason),
-                rows=len(ids),
-                ids=tuple(ids),
-                columns=(),
-                renames={},
-                identity="by unique_id",
-                reason=reason.strip(),
-            )
+        reason = reason.strip()
+        call = _Call(
+            operation="delete",
+            make=lambda store: store.delete_rows(ids, reason=reason),
+            rows=len(ids),
+            ids=tuple(ids),
+            columns=(),
+            renames={},
+            identity="by unique_id",
+            reason=reason,
         )
+        if not ids:
+            return self._write(call)
+        with taking_down(self.ledger, lambda: self.store(self.mode.read_from), ids, reason=reason):
+            return self._write(call)
 
     # ------------------------------------------------------------------------------------------------
 
@@ -305,7 +325,7 @@ class StorageAdapter:
     def _told(
         self, call: _Call, sides: Mapping[str, SideOutcome], entry_id: str, recorded: Sequence[Recorded]
     ) -> StorageOutcome:
-        outcomes = {name: side.outcome for name, side in sides.items() if side.outcome is not None}
+        outcomes = {name: _with(side.outcome, call) for name, side in sides.items() if side.outcome is not None}
         return StorageOutcome.over(
             outcomes[self.mode.read_from.value],
             outcomes,
@@ -346,6 +366,11 @@ def _settings(*, with_postgres: bool) -> Settings:
     """Return the environment's settings; the way back to HuggingFace does not need PostgreSQL's to be readable."""
     names = () if with_postgres else ("DATABASE_URL", "GOVBRNEWS_DB_")
     return Settings.from_environment({k: v for k, v in os.environ.items() if not k.startswith(names)})
+
+
+def _with(outcome: WriteOutcome, call: _Call) -> WriteOutcome:
+    """Return a store's outcome with the rows of the call that it was not given."""
+    return replace(outcome, given=outcome.given + call.kept_out, kept_out=call.kept_out) if call.kept_out else outcome
 
 
 def _told_id(known: Mapping[str, str], given: Any) -> Any:  # noqa: ANN401 - whatever a caller puts into a cell

@@ -17,10 +17,12 @@ from data_platform.managers.dataset_manager import DatasetManager
 from data_platform.managers.hub.adoption import AdoptedState, AdoptionPlan
 from data_platform.managers.hub.layout import UNDATED, data_files, month_of_path, partition_path, stray_files
 from data_platform.managers.hub.state import State
+from data_platform.managers.ledger.run_ledger import RunLedger
 from data_platform.managers.postgres.change_feed import ChangeFeed, Window
 from data_platform.managers.postgres.news_snapshot import NewsSnapshot
+from data_platform.managers.storage_mode import ReadSource
 
-__all__ = ["Sides", "SyncPlan", "few", "make_plan", "require_allowed"]
+__all__ = ["Sides", "SyncPlan", "few", "make_plan", "require_allowed", "require_complete"]
 
 #: Inserts only, and nothing that PostgreSQL has deleted; a migration would bring deleted articles back.
 _BRING_IN = "bring them in first (python -m data_platform reconcile --repair from-postgres, without --allow-delete)"
@@ -168,6 +170,21 @@ def make_plan(options: SyncOptions, sides: Sides) -> SyncPlan:
     stray = sorted((files ^ plan.counts.keys()) - touched.keys())
     notes = tuple(f"{month} differed though the change feed has nothing of it" for month in stray)
     return _of_months(replace(plan, months=sorted({*touched, *stray}), notes=notes), news, state)
+
+
+def require_complete(ledger: RunLedger, where: str) -> None:
+    """Refuse to let the dataset follow PostgreSQL while that may lack what the dataset was given.
+
+    Raises:
+        IntegrityError: says which writes, and what to do.
+    """
+    if owed := ledger.owed(ReadSource.POSTGRES.value):
+        named = [f"{m.entry.operation} of {m.entry.started_at:%Y-%m-%d %H:%M}Z ({m.entry.entry_id[:8]})" for m in owed]
+        raise IntegrityError(
+            f"{where}: PostgreSQL may lack {len(owed):,} writes that the dataset was given, and would take them back "
+            f"there: {few(named)}",
+            hint="python -m data_platform reconcile --repair missed brings them; then sync again",
+        )
 
 
 def require_allowed(plan: SyncPlan, where: str, *, overwrite: bool) -> None:

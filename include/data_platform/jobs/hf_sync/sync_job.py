@@ -22,7 +22,7 @@ from typing import Any
 from data_platform.errors import ConfigurationError, DataPlatformError, IntegrityError
 from data_platform.failpoints import failpoint
 from data_platform.jobs.hf_sync.months import MonthFiles
-from data_platform.jobs.hf_sync.plan import Sides, SyncPlan, few, make_plan, require_allowed
+from data_platform.jobs.hf_sync.plan import Sides, SyncPlan, few, make_plan, require_allowed, require_complete
 from data_platform.jobs.hf_sync.proof import prove, prove_reduced
 from data_platform.jobs.hf_sync.published import Published, stamp_line
 from data_platform.jobs.hf_sync.records import CONSUMER, OtherModeError, SyncOptions, SyncOutcome, require_lead
@@ -108,8 +108,9 @@ class HuggingFaceSyncJob:
         Raises:
             OtherModeError: the mode is not `postgres`, or is not any more; nothing was written.
             ConfigurationError: dataset and token were not set on purpose.
-            IntegrityError: others changed the dataset, rows would go that nobody deleted, a row cannot be expressed in
-                the published types, or what was published is not what it should be.
+            IntegrityError: others changed the dataset, rows would go that nobody deleted, PostgreSQL lacks writes that
+                the dataset was given, a row cannot be expressed in the published types, or what was published is not
+                what it should be.
             BusyError: another sync, or a migration, is at work.
             StoreError, StoreUnavailableError: PostgreSQL or the Hub refuses, or does not answer.
         """
@@ -210,7 +211,10 @@ class HuggingFaceSyncJob:
                 # The commit is bound to the head that was looked at before this. So of what the pipeline writes after a
                 # rollback nothing is lost: either the rollback is seen here, or that head has moved.
                 require_lead(self._mode_now())
-                require_allowed(plan, str(self._manager.repository), overwrite=options.overwrite)
+                where = str(self._manager.repository)
+                if not options.overwrite:
+                    require_complete(RunLedger.of(self.settings), where)
+                require_allowed(plan, where, overwrite=options.overwrite)
                 files = MonthFiles(news, plan.counts, self._progress)
                 commit = published.snapshot.commit
                 if plan.partitions or plan.removed:

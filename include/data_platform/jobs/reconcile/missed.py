@@ -3,8 +3,10 @@
 The run ledger lists the writes that a store may lack. For each:
 
 * an article that the store lacks and the other has is inserted, whole; nothing that is there is overwritten;
-* of a missed update, or an insert with allow_update, the columns of that call follow the store that carried it out;
-  both are read again afterwards, and it is settled only when they agree;
+* of a missed update, or an insert with allow_update, the columns of that call follow the store that carried it out,
+  save what the store that missed it was given since, and the other was not; both are read again afterwards, and it is
+  settled only when they agree;
+* an article that was taken down since comes back to neither;
 * of a missed deletion, what the store still has and the other has not is deleted; what the other has again was written
   since, and stays;
 * an article that neither has is told. If the other store carried the write out, it rejected the article or lost it
@@ -27,6 +29,7 @@ from data_platform.errors import DataPlatformError
 from data_platform.jobs.reconcile.repair_outcome import EntryRepair, RepairOutcome
 from data_platform.jobs.reconcile.rows import different, places, rows_in, some, take
 from data_platform.managers.interface import NewsStore
+from data_platform.managers.ledger.deletions import Deleted, deleted
 from data_platform.managers.ledger.entry import IdList, LedgerEntry, SideRecord, Status, new_entry_id
 from data_platform.managers.ledger.run_ledger import REPAIR, STARTED, Missed, RunLedger
 from data_platform.managers.storage_adapter import StorageAdapter
@@ -42,6 +45,7 @@ _LOG = logging.getLogger(__name__)
 _CHUNK = 5000
 #: How often columns are compared and brought before two stores that others write to count as different.
 _ROUNDS = 3
+_SCRAPE = ("unique_id", "extracted_at")
 
 
 def repair_missed(
@@ -60,9 +64,10 @@ def repair_missed(
         LedgerError: an object of the ledger is damaged.
     """
     done: list[EntryRepair] = []
+    gone = deleted(adapter.ledger)
     left: dict[str, str] = {}  # article -> the newer write whose columns are not settled
     for missed in adapter.ledger.missed():
-        repair = _Repair(adapter, missed, dry_run=dry_run)
+        repair = _Repair(adapter, missed, gone, dry_run=dry_run)
         newer = {left[uid] for uid in missed.ids if uid in left} - {missed.entry.entry_id}
         if newer and _writes_columns(missed.entry):
             repair.told.why_open = f"the newer write {min(newer)[:8]} of the same articles is not settled"
@@ -82,8 +87,9 @@ def repair_missed(
 class _Repair:
     """Makes up for one write in one store."""
 
-    def __init__(self, adapter: StorageAdapter, missed: Missed, *, dry_run: bool) -> None:
+    def __init__(self, adapter: StorageAdapter, missed: Missed, gone: Deleted, *, dry_run: bool) -> None:
         entry = missed.entry
+        self.gone = gone
         self.adapter, self.missed, self.entry, self.dry_run = adapter, missed, entry, dry_run
         self.target = ReadSource(missed.side)
         other = ReadSource.HUGGINGFACE if self.target is ReadSource.POSTGRES else ReadSource.POSTGRES
@@ -143,7 +149,8 @@ class _Repair:
     def _chunk(self, ids: Sequence[str]) -> None:
         target = self.adapter.store(self.target)
         there = places(rows_in(target, ids))
-        lacking = [uid for uid in ids if uid not in there]
+        self.told.not_to_bring += [uid for uid in ids if uid not in there and self.gone.keeps_out(uid)]
+        lacking = [uid for uid in ids if uid not in there and not self.gone.keeps_out(uid)]
         source = self.adapter.store(self.source) if self.source and (lacking or self._columns) else None
         have = rows_in(source, ids) if source else NORMAL_SCHEMA.empty_table()
         found = places(have)
@@ -152,10 +159,13 @@ class _Repair:
         (self.told.not_to_bring if self.carried_out else self.told.nowhere).extend(nobody)
         brought = self._insert(target, have, fill)
         both = [uid for uid in ids if uid in found and uid in there]
-        changed = self._bring_columns(source, target, both) if source and self._columns and self.follows else 0
+        changed = 0
+        if source and self._columns and self.follows:
+            for columns, members in self._due(both).items():
+                changed += self._bring_columns(source, target, members, columns)
         self.told.inserted += brought
         self.told.updated += changed
-        self.told.already_there += len(ids) - len(lacking) - changed
+        self.told.already_there += len(there) - changed
 
     def _delete(self, ids: Sequence[str]) -> None:
         target = self.adapter.store(self.target)
@@ -184,13 +194,32 @@ class _Repair:
         self.told.known_otherwise |= outcome.ids
         return outcome.inserted
 
-    def _bring_columns(self, source: NewsStore, target: NewsStore, ids: Sequence[str]) -> int:
+    def _due(self, ids: Sequence[str]) -> dict[tuple[str, ...], list[str]]:
+        """Group articles by what of the call's columns is still to be brought: not what the store was given since."""
+        newer: dict[str, set[str]] = {uid: set() for uid in ids}
+        ledger: RunLedger = self.adapter.ledger
+        other = self.source.value if self.source else ""
+        for later in ledger.later_writes(self.entry, self.target.value):
+            record = later.sides.get(other)
+            gave_both = record is not None or ledger.carried_out(later, other)
+            columns = set() if gave_both else {*_written_columns(later)}
+            for uid in ledger.ids(later.ids) if columns else ():
+                if uid in newer:
+                    newer[uid] |= columns
+        due: dict[tuple[str, ...], list[str]] = {}
+        for uid in ids:
+            columns_due = tuple(name for name in self._columns if name not in newer[uid])
+            if {*columns_due} - {"extracted_at"}:
+                due.setdefault(columns_due, []).append(uid)
+        return due
+
+    def _bring_columns(self, source: NewsStore, target: NewsStore, ids: Sequence[str], columns: Sequence[str]) -> int:
         """Make columns of articles that both have follow the source; return how many articles changed."""
         changed: set[str] = set()
-        columns = self._columns
         for _ in range(_ROUNDS):
             old, new = rows_in(target, ids), rows_in(source, ids)
-            differing = different(old, new, [name for name in columns if name != "extracted_at"])
+            ids = self._no_newer(old, new)
+            differing = different(take(old, ids), take(new, ids), [name for name in columns if name != "extracted_at"])
             if not differing:
                 return len(changed)
             if self.dry_run:
@@ -205,17 +234,17 @@ class _Repair:
         self.told.different += different(old, new, [name for name in columns if name != "extracted_at"])
         return len(changed)
 
+    def _no_newer(self, old: pa.Table, new: pa.Table) -> list[str]:
+        """Return the ids that both have, without those whose page the store has as it was scraped later."""
+        seen, given = (dict(zip(*(t.column(n).to_pylist() for n in _SCRAPE), strict=True)) for t in (old, new))
+        scraped = self.entry.operation == "insert"
+        return [
+            uid for uid, at in seen.items() if uid in given and not (scraped and at and given[uid] and at > given[uid])
+        ]
+
     @property
     def _columns(self) -> list[str]:
-        """The columns that the call wrote of articles that were there, in the order of the dataset."""
-        if not _writes_columns(self.entry):
-            return []
-        wrote = set(self.entry.columns)
-        if self.entry.operation == "insert":
-            wrote &= {*SCRAPED, "extracted_at"}
-        elif wrote & set(THEME_COLUMNS):
-            wrote |= set(THEME_COLUMNS)  # what follows from a given code was written as well
-        return [name for name in COLUMN_NAMES if name in wrote and name != "unique_id"]
+        return _written_columns(self.entry)
 
     def _left(self) -> list[str]:
         """Say what is left to do, in words; nothing if nothing is."""
@@ -278,6 +307,18 @@ class _Repair:
                 },
             )
         )
+
+
+def _written_columns(entry: LedgerEntry) -> list[str]:
+    """Return the columns that a call wrote of articles that were there, in the order of the dataset."""
+    if not _writes_columns(entry):
+        return []
+    wrote = set(entry.columns)
+    if entry.operation == "insert":
+        wrote &= {*SCRAPED, "extracted_at"}
+    elif wrote & set(THEME_COLUMNS):
+        wrote |= set(THEME_COLUMNS)  # what follows from a given code was written as well
+    return [name for name in COLUMN_NAMES if name in wrote and name != "unique_id"]
 
 
 def _writes_columns(entry: LedgerEntry) -> bool:

@@ -27,10 +27,24 @@ from data_platform.managers.storage_mode import ReadSource
 from data_platform.models.days import utc_now
 from data_platform.settings import Settings
 
-__all__ = ["RECONCILE", "REINDEX", "REPAIR", "SIDE", "STARTED", "SYNC", "WRITE", "Missed", "Recorded", "RunLedger"]
+__all__ = [
+    "DELETION",
+    "RECONCILE",
+    "REINDEX",
+    "REPAIR",
+    "SIDE",
+    "STARTED",
+    "SYNC",
+    "WRITE",
+    "Missed",
+    "Recorded",
+    "RunLedger",
+]
 
 #: A write that has begun; one of its sides, when it ended; the write, when it ended; what made up for one.
 STARTED, SIDE, WRITE, REPAIR = "write-started", "write-side", "write", "repair"
+#: Articles that were taken down, or allowed again; see `deletions`.
+DELETION = "deletion"
 #: A sync of the open dataset, a comparison of the stores, a run of a search index, when it ended.
 SYNC, RECONCILE, REINDEX = "sync", "reconcile", "reindex"
 
@@ -166,7 +180,8 @@ class RunLedger:
         """Return what each store may lack, the newest write first.
 
         That is each side that failed, and each side of a write that has begun and not ended, unless a repair has
-        settled it. A write without an end may also be one that runs right now.
+        settled it, or another write has given the side the very same rows. A write without an end may also be one that
+        runs right now.
         """
         settled = {
             (found["kind"], found["id"], found["side"])
@@ -183,9 +198,22 @@ class RunLedger:
             for side in ReadSource:
                 if named.state_of(side) == Status.FAILED and (WRITE, named.entry_id, side.value) not in settled:
                     entry = self._read(named.name)
+                    if self.carried_out(entry, side.value):  # tried again, and done
+                        continue
                     ids = self.ids(entry.sides[side.value].missed)
                     open_.append(Missed(entry=entry, side=side.value, ids=ids, ended=True))
         return sorted(open_, key=lambda m: (m.entry.started_at, m.entry.entry_id, m.side), reverse=True)
+
+    def owed(self, side: str) -> list[Missed]:
+        """Return what a store may lack of writes that another store was given; see `missed`."""
+
+        def given(missed: Missed) -> bool:
+            others = [record for name, record in missed.entry.sides.items() if name != side]
+            if any(record.status is not Status.SKIPPED for record in others):
+                return True
+            return any(self.carried_out(missed.entry, other.value) for other in ReadSource if other.value != side)
+
+        return [missed for missed in self.missed() if missed.side == side and given(missed)]
 
     def ended_writes(self) -> frozenset[str]:
         """Return the ids of the writes that have ended by now; see `under_way`."""
