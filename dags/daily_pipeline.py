@@ -32,7 +32,7 @@ Sundays, so that what was published late or corrected is met.
 
 Example: `{"run_date": "2026-11-20", "sites": ["mec", "saude"], "skip_enrichment": true}`
 
-The same from a shell: `python -m data_platform daily --date 2026-11-20`
+The same from a shell: `python -m data_platform daily --date 2026-11-20 --assume-mode dual_write`
 
 ## What happens
 
@@ -46,8 +46,9 @@ with the run date and the counts → `record`.
 `record` runs whatever happened. It writes the outcome of each store into the run ledger, then fails if a store of the
 mode was not written or too few sites were read. Look at its log first: it has the whole day in ten lines.
 
-`alerts` fails if something needs a person while the news itself is well: a site that failed three runs in a row, one
-that is silent beyond its own rhythm, an enricher that did not work. The run is then red, and `record` green.
+`alerts` fails if something needs a person while the news itself is written: a site that failed three runs in a row, one
+that is silent beyond its own rhythm or moved its articles, an enricher that did not work or gave nothing, many rejects,
+an agency that nobody listed. The run is then red, and `record` green.
 
 | red | and the others? |
 |---|---|
@@ -66,7 +67,8 @@ brought over by `reconcile_backends`. More: docs/daily.md.
 ## When not to use it
 
 * Not to load the history: that is `migrate_hf_to_postgres`.
-* Not for many days at once with a wide `first`: make a backfill, one run a day. Sites show only what they still list.
+* Not for many days at once with a wide `first`: make a backfill, one run a day, with `--max-active-runs 1`. Sites show
+  only what they still list.
 * Not to enrich rows of long ago: a run looks 14 days back.
 """
 
@@ -245,10 +247,16 @@ def daily_pipeline() -> None:  # noqa: C901 - a step after the other
         return record_run(get_current_context(), plan, handed_over, timeout_s=_STATEMENT_TIMEOUT_S)
 
     # A leaf of its own: it makes the run red without making the day look as if it were missing.
-    @task(trigger_rule="all_done_min_one_success")
-    def alerts(gathered: dict[str, Any], day: dict[str, Any] | None) -> None:
-        """Fail if a site or the enricher needs a person while the news is well."""
-        raise_alerts(get_current_context(), gathered, day)
+    @task(trigger_rule="all_done")
+    def alerts(
+        gathered: dict[str, Any] | None,
+        day: dict[str, Any] | None,
+        postgres: dict[str, Any] | None,
+        huggingface: dict[str, Any] | None,
+    ) -> None:
+        """Fail if a site, the enricher or the rows of the day need a person while the news is written."""
+        written = {"postgres": postgres, "huggingface": huggingface}
+        raise_alerts(get_current_context(), gathered, day, written)
 
     plan = make_plan()
     gathered = gather(plan, scrape.partial(plan=plan).expand(group=groups(plan)))
@@ -267,7 +275,7 @@ def daily_pipeline() -> None:  # noqa: C901 - a step after the other
     postgres, huggingface = write_postgres(plan, day), write_huggingface(plan, day)
     choose(plan, day) >> [postgres, huggingface]
     record(plan, gathered, day, postgres, huggingface)
-    alerts(gathered, day)
+    alerts(gathered, day, postgres, huggingface)
 
 
 daily_pipeline()

@@ -13,7 +13,9 @@ changed since they were found equal only the counts are looked at; the run for a
 * A comparison writes nothing to either store; what it finds goes into the run ledger and into `sync_log`.
 * It can run beside the pipeline: rows of a write that is under way count as explained.
 * A repair asked for here is a **dry run** unless you untick that: look at what it would do, then do it.
-* Nothing is deleted unless you tick *Allow delete*, and never by `missed`.
+* No article is deleted unless you tick *Delete buried* or *Allow delete*. (`missed` makes up for deletions, and
+  `from-postgres` takes held rows out whose reject was settled.) Too much at once is refused (*Allow shrink*).
+* The mode is asked again before each piece that a repair writes: after a rollback it stops, red, and says so.
 * `STORAGE_BACKEND=huggingface` in the environment beats the form: the run is then skipped.
 
 ## Parameters
@@ -23,6 +25,8 @@ changed since they were found equal only the counts are looked at; the run for a
 | `repair` | `none`, `missed`, `from-postgres`, `from-huggingface`; see below (default: `none`) |
 | `dry_run` | of a repair: say what would be done, write nothing (default: **on**) |
 | `allow_delete` | with `from-…`: rows that the leading store does not have are deleted from the other one |
+| `delete_buried` | with `from-postgres`: what PostgreSQL has deleted is deleted from the dataset, and nothing else |
+| `allow_shrink` | delete even more than a tenth of a store (and than 100 rows), or all of it |
 | `full` | read every month, also those that have not changed since they were found equal |
 | `run_date` | the day that the record is for, `YYYY-MM-DD`; empty: by schedule the day before, by hand none |
 | `storage_backend` | which mode to assume for this run; empty: as it is set |
@@ -107,6 +111,18 @@ _STATEMENT_TIMEOUT_S = int(_TASK_TIMEOUT.total_seconds()) - 60
             type="boolean",
             title="Allow delete",
             description="With from-…: delete from the other store what the leading one does not have",
+        ),
+        "delete_buried": Param(
+            False,
+            type="boolean",
+            title="Delete buried",
+            description="With from-postgres: delete from the dataset what PostgreSQL has deleted, and nothing else",
+        ),
+        "allow_shrink": Param(
+            False,
+            type="boolean",
+            title="Allow shrink",
+            description="Delete even more than a tenth of a store (and than 100 rows), or all of it",
         ),
         "full": Param(
             False,

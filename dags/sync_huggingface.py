@@ -32,7 +32,7 @@ own indexing comes after it. Runs are about the São Paulo day before.
 
 Example: `{"months": ["2026-10"], "dry_run": true}`
 
-The same from a shell: `python -m data_platform sync-hf --incremental`
+The same from a shell: `python -m data_platform sync-hf --incremental --assume-mode postgres`
 
 ## What happens
 

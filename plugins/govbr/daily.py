@@ -87,8 +87,9 @@ def scrape_group(context: Mapping[str, Any], plan: Mapping[str, Any], group: Map
     """Collect the sites of one group; a site that cannot be read fails by itself, not the task."""
     with airflow_errors():
         pipeline = pipeline_of(plan, context)
-        at_once = min(SCRAPE_SLOTS, len(pipeline.plan.groups))
-        return pipeline.scrape(int(group["number"]), processes=at_once)
+        # By the slots of the pool, not by the groups of this run: other runs, of a backfill, may have the other slots.
+        at_once = min(SCRAPE_SLOTS, pipeline.settings.scraper_connections)
+        return pipeline.scrape(int(group["number"]), processes=max(at_once, 1))
 
 
 def gather_groups(
@@ -102,7 +103,8 @@ def gather_groups(
     from airflow.sdk.observability import stats
 
     with airflow_errors():
-        gathered = pipeline_of(plan, context, statement_timeout_s=timeout_s).gather(list(groups))
+        pipeline = pipeline_of(plan, context, statement_timeout_s=timeout_s)
+        gathered = pipeline.gather(list(groups), last_try=_is_last_try(context))
     sites = gathered["sites"]
     stats.gauge("govbr.daily.sites_read", sites["read"])
     stats.gauge("govbr.daily.sites_failed", len(sites["failed"]))
@@ -240,35 +242,53 @@ def record_run(
         return pipeline.record(_day(context, pipeline, found, ended))
 
 
-def raise_alerts(context: Mapping[str, Any], gathered: Mapping[str, Any], enriched: Mapping[str, Any] | None) -> None:
+def raise_alerts(
+    context: Mapping[str, Any],
+    gathered: Mapping[str, Any] | None,
+    enriched: Mapping[str, Any] | None,
+    written: Mapping[str, Mapping[str, Any] | None],
+) -> None:
     """Fail if something needs a person though the news is written; the run is red then, the data is not.
 
     A run of a backfill only says so: what is wrong with a site is today's run's to tell.
 
+    Args:
+        context: of the task.
+        gathered: of `gather_groups`.
+        enriched: of `enrich_rows`.
+        written: store -> of `write_side`.
+
     Raises:
-        AirflowFailException: the alert; says which sites, and what of the enricher.
+        AirflowFailException: the alert; says which sites, and what of the enricher and of the rows.
+        AirflowSkipException: nothing was gathered; the record says so.
     """
-    from airflow.sdk.exceptions import AirflowFailException
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
     from airflow.sdk.observability import stats
 
     from data_platform.jobs.daily.day_record import DayRecord
     from data_platform.models.days import utc_now
 
-    ended = _states(context, ["enriched"])
+    ended = _states(context, ["gather", "enriched", *(f"write_{side}" for side in written)])
+    if gathered is None or ended.get("gather") != _SUCCEEDED:
+        raise AirflowSkipException("nothing was gathered; record says why")
     told = DayRecord(
-        started_at=utc_now(), gathered=gathered, enriched=enriched if ended.get("enriched") == _SUCCEEDED else None
+        started_at=utc_now(),
+        gathered=gathered,
+        enriched=enriched if ended.get("enriched") == _SUCCEEDED else None,
+        written={side: done for side, done in written.items() if done and ended.get(f"write_{side}") == _SUCCEEDED},
     )
     stats.gauge("govbr.daily.alerts", len(told.alerts))
     if not told.alerts:
-        _LOG.info("no site and no enricher needs a person")
+        _LOG.info("nothing needs a person")
         return
-    message = "\n".join(["this needs a person; the day's news is not concerned:", *told.alerts])
+    message = "\n".join(["this needs a person; that the day was written is said by record:", *told.alerts])
     if context["dag_run"].run_type == "backfill":
         _LOG.warning("%s", message)
         return
     raise AirflowFailException(
         f"{message}\nWhat to do: look at the site in a browser; if it has moved or changed, mend site_urls.yaml or the"
-        " scraper, or take the site out there. A site is told again every day until it is read, or publishes"
+        " scraper, or take the site out there. A site is told again every day until it is read, or publishes."
+        " The others: docs/daily.md, under Alerts"
     )
 
 

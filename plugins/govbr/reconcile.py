@@ -24,6 +24,8 @@ __all__ = ["NO_REPAIR", "choose_mode", "compare_stores", "judge_stores", "repair
 _LOG = logging.getLogger(__name__)
 NO_REPAIR, MISSED = "none", "missed"
 _SUNDAY = 6
+#: Switches of the form that say what a repair may delete, as `repair_drift` has them.
+_DELETIONS = ("allow_delete", "delete_buried", "allow_shrink")
 #: Lines of a comparison that go into XCom and an error; all of them are in the log, the rest in the run ledger.
 _MOST_LINES = 20
 
@@ -52,6 +54,11 @@ def choose_mode(params: Mapping[str, Any]) -> dict[str, str]:
             raise ConfigurationError(
                 f"allow_delete means nothing for repair {params['repair']}",
                 hint="choose the store that leads, or leave it off",
+            )
+        if params["delete_buried"] and params["repair"] != "from-postgres":
+            raise ConfigurationError(
+                f"delete_buried means nothing for repair {params['repair']}",
+                hint="what is buried follows PostgreSQL: choose from-postgres, or leave it off",
             )
     return mode.to_dict()
 
@@ -86,6 +93,7 @@ def repair_stores(context: Mapping[str, Any], mode: Mapping[str, Any], *, statem
 
     from data_platform.jobs.reconcile.missed import repair_missed
     from data_platform.jobs.reconcile.repair import Direction, repair_drift
+    from govbr.hooks.storage_hook import StorageHook
 
     params = context["params"]
     wanted, dry_run = params["repair"], bool(params["dry_run"])
@@ -101,7 +109,12 @@ def repair_stores(context: Mapping[str, Any], mode: Mapping[str, Any], *, statem
                 after = None if dry_run else comparer.run()
             else:
                 done = repair_drift(
-                    comparer, adapter, Direction(wanted), allow_delete=bool(params["allow_delete"]), dry_run=dry_run
+                    comparer,
+                    adapter,
+                    Direction(wanted),
+                    **{name: bool(params[name]) for name in _DELETIONS},
+                    dry_run=dry_run,
+                    mode_now=lambda: StorageHook(run_parameters=params).get_mode(),  # a new hook: one remembers
                 )
                 lines, open_, after = done.lines(), done.missed.open, done.after
     for line in lines:

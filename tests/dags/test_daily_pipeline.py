@@ -23,7 +23,7 @@ from data_platform.models.days import SAO_PAULO, day_of, utc_now
 from dev.airflow_local import POOLS_FILE
 from dev.gov_web.faults import status
 from dev.hub_server import HubServer, HubStore
-from govbr.daily import SCRAPE_SLOTS, plan_run, raise_alerts
+from govbr.daily import SCRAPE_SLOTS, plan_run, raise_alerts, scrape_group
 from govbr.sensors.enrichment_sensor import EnrichmentSensor
 from tests.support.daily import DAY, SITES, Day, day
 from tests.support.enrichment import KEY, NAME, Cogfy, cogfy
@@ -162,7 +162,7 @@ def test_the_tasks_follow_each_other(bag: Any) -> None:
         "write_postgres": {"plan", "enriched", "choose_sides"},
         "write_huggingface": {"plan", "enriched", "choose_sides"},
         "record": {"plan", "gather", "enriched", "write_postgres", "write_huggingface"},
-        "alerts": {"gather", "enriched"},
+        "alerts": {"gather", "enriched", "write_postgres", "write_huggingface"},
     }
     assert {tasks[name].trigger_rule.value for name in ("record", "enriched")} == {"all_done"}
     assert tasks["wait_for_enrichment"].deferrable is True
@@ -327,6 +327,7 @@ def test_if_no_group_comes_back_nothing_is_written_and_that_is_recorded(
 def test_without_a_plan_nothing_is_begun_and_the_run_is_red(run: Run, its: Day) -> None:
     done = run(sites=["nowhere"])
     found = states(done)
+    assert found.pop("alerts") == "skipped"
     assert (found.pop("plan"), found.pop("enriched"), found.pop("record")) == ("failed", "failed", "failed")
     assert set(found.values()) == {"upstream_failed"}
     assert str(done.state) == "failed"
@@ -405,14 +406,37 @@ def test_a_site_that_needs_a_person_makes_the_run_red_and_not_the_data(run: Run,
     assert outcomes(recorded(its)) == {"postgres": "succeeded", "huggingface": "skipped"}
     gathered = {"alerts": ["mec: failed 3 runs in a row (url_broken)"]}
     with pytest.raises(AirflowFailException) as caught:
-        raise_alerts(context_of("manual"), gathered, None)
-    for word in ("mec: failed 3 runs in a row", "the day's news is not concerned", "What to do"):
+        raise_alerts(context_of("manual"), gathered, None, {})
+    for word in ("mec: failed 3 runs in a row", "that the day was written is said by record", "What to do"):
         assert word in str(caught.value)
-    raise_alerts(context_of("backfill"), gathered, None)
-    raise_alerts(context_of("manual"), {"alerts": []}, None)
+    raise_alerts(context_of("backfill"), gathered, None, {})
+    raise_alerts(context_of("manual"), {"alerts": []}, None, {})
 
 
-def context_of(run_type: str) -> dict[str, Any]:
-    """Return as much of a task's context as the alerts read; the task `enriched` has not run."""
+def test_rows_that_a_store_rejected_need_a_person(its: Day) -> None:
+    rejected = {"counts": {"insert": {"given": 20, "rejected": 20}}, "rejected_by_reason": {"title_missing": 20}}
+    written = {"postgres": rejected, "huggingface": None}
+    with pytest.raises(AirflowFailException, match="postgres rejected 20 of 20 rows: 20 title missing"):
+        raise_alerts(context_of("manual", write_postgres="success"), {"alerts": []}, None, written)
+    # what an earlier try handed over is not what became of this one
+    raise_alerts(context_of("manual", write_postgres="failed"), {"alerts": []}, None, written)
+
+
+def test_what_is_asked_of_a_host_is_shared_by_all_slots_whatever_the_groups_of_a_run(
+    its: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs of a backfill, of one site each, have a slot each at the same time."""
+    asked: list[int] = []
+    monkeypatch.setattr(DailyPipeline, "scrape", lambda _self, _number, *, processes: asked.append(processes))
+    monkeypatch.setenv("SCRAPER_CONNECTIONS", "8")
+    context = by_hand(sites=["mec"])
+    scrape_group(context, plan_run(context), {"number": 0})
+    monkeypatch.setenv("SCRAPER_CONNECTIONS", "2")
+    scrape_group(context, plan_run(context), {"number": 0})
+    assert asked == [SCRAPE_SLOTS, 2]
+
+
+def context_of(run_type: str, **states: str) -> dict[str, Any]:
+    """Return as much of a task's context as the alerts read; of the tasks that are not named only gather ran."""
     run = SimpleNamespace(dag_id="daily_pipeline", run_id="r", run_type=run_type)
-    return {"dag_run": run, "ti": SimpleNamespace(get_task_states=lambda **_: {})}
+    return {"dag_run": run, "ti": SimpleNamespace(get_task_states=lambda **_: {"r": {"gather": "success"} | states})}

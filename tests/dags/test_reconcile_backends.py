@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, ParamValidationError
 
+from data_platform.jobs.reconcile.compare import Comparer
 from data_platform.managers.ledger.run_ledger import RECONCILE
 from data_platform.managers.postgres_manager import PostgresManager
 from data_platform.models.days import SAO_PAULO, utc_now
@@ -24,7 +25,8 @@ pytestmark = pytest.mark.usefixtures("airflow_metadata")
 
 ROWS = articles(12)
 Run = Callable[..., Any]
-FORM = {"repair": "none", "dry_run": True, "allow_delete": False, "full": False, "storage_backend": None}
+FORM = {"repair": "none", "dry_run": True, "allow_delete": False, "delete_buried": False, "allow_shrink": False}
+FORM |= {"full": False, "storage_backend": None}
 
 
 @pytest.fixture
@@ -150,6 +152,8 @@ def test_a_repair_that_is_cleared_after_a_rollback_is_skipped(both: TwoStores, m
 def test_a_form_that_contradicts_itself_is_refused(run: Run) -> None:
     with pytest.raises(AirflowFailException, match="allow_delete means nothing for repair missed"):
         choose_mode({**FORM, "repair": "missed", "allow_delete": True})
+    with pytest.raises(AirflowFailException, match="delete_buried means nothing for repair from-huggingface"):
+        choose_mode({**FORM, "repair": "from-huggingface", "delete_buried": True})
     with pytest.raises(ParamValidationError, match="everything"):
         run(repair="everything")
 
@@ -204,6 +208,33 @@ def test_nothing_is_deleted_unless_that_is_allowed(run: Run, both: TwoStores) ->
     PostgresManager(settings=both.settings).insert(columns(ROWS[10:11]))
     assert states(run(repair="from-huggingface", dry_run=False, allow_delete=True))["verdict"] == "success"
     assert (len(both.in_postgres()), len(both.on_hub())) == (11, 11)
+
+
+def test_what_postgresql_has_deleted_goes_if_that_is_asked_for(run: Run, both: TwoStores) -> None:
+    postgres = PostgresManager(settings=both.settings)
+    postgres.delete_rows([ROWS[0]["unique_id"]], reason="court")
+    assert states(run(repair="from-postgres", dry_run=False))["verdict"] == "failed"
+    assert states(run(repair="from-postgres", dry_run=False, delete_buried=True))["verdict"] == "success"
+    assert ROWS[0]["unique_id"] not in both.on_hub()
+
+
+def test_a_rollback_while_a_repair_is_at_work_stops_it(both: TwoStores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mode is asked again before each piece that is written."""
+    context = {"params": {**FORM, "repair": "from-postgres", "dry_run": False}, "run_id": "by hand"}
+    context["dag_run"] = SimpleNamespace(logical_date=None, run_type="manual")
+    uid = ROWS[0]["unique_id"]
+    both.store.execute(f"UPDATE news SET title = 'older' WHERE unique_id = '{uid}'")
+    mode = choose_mode(context["params"])
+    look = Comparer.look
+
+    def roll_back(comparer: Comparer, **more: Any) -> Any:
+        monkeypatch.setenv("STORAGE_BACKEND", "huggingface")
+        return look(comparer, **more)
+
+    monkeypatch.setattr(Comparer, "look", roll_back)
+    with pytest.raises(AirflowFailException, match="behind by design"):
+        repair_stores(context, mode, statement_timeout_s=60)
+    assert both.on_hub()[uid]["title"] != "older"
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,20 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import yaml
 
 from data_platform.jobs.daily.pipeline import DailyPipeline
 from data_platform.jobs.daily.plan import DayOptions, DayPlan, plan_day
+from data_platform.jobs.master_data import populate_agencies
 from data_platform.jobs.scraper.catalogue import load_sites
 from data_platform.managers.storage_mode import StorageMode
+from data_platform.models.agencies import Agency
 from data_platform.settings import Settings
 from dev.gov_web.server import GovWebServer
 from dev.gov_web.site_plan import plan_of
 from tests.support.hub import DATASET, TOKEN, Hub
+from tests.support.sources import AGENCIES
 from tests.support.stores import Store
 from tests.support.two_stores import BOTH, TwoStores
 
@@ -111,7 +115,10 @@ class Day(TwoStores):
 
 @contextmanager
 def day(store: Store, hub: Hub, folder: Path, *, last: date = DAY, days: int = 4) -> Iterator[Day]:
-    """Serve the sites, with an article a day each."""
+    """Serve the sites, with an article a day each; their agencies are listed, as whoever runs this has them."""
+    listed = {agency.key for agency in AGENCIES}
+    with psycopg.connect(store.url) as connection:
+        populate_agencies(connection, [*AGENCIES, *(Agency(key, key) for key in SITES if key not in listed)])
     sites = write_sites(folder / "site_urls.yaml")
     web = plan_of(load_sites(str(sites)), last, days=days, per_day=1)
     with GovWebServer(web) as server:

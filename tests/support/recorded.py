@@ -20,6 +20,7 @@ def record_write(
     kind: str = WRITE,
     at: datetime | None = None,
     error: str = "",
+    **facts: str,
 ) -> LedgerEntry:
     """Record a write to one store that ended at an instant (default: now); return its entry."""
     ended = at or utc_now()
@@ -38,6 +39,7 @@ def record_write(
         run_date=run_date,
         operation="insert",
         sides={side: record},
+        facts=facts,
     )
     ledger.record(entry)
     return entry

@@ -12,7 +12,7 @@ from data_platform.jobs.scraper.answers import Accept, Page
 from data_platform.jobs.scraper.fetch import Visit
 from data_platform.jobs.scraper.layouts import Layout
 from data_platform.jobs.scraper.outcome import SiteOutcome
-from data_platform.jobs.scraper.problems import EmptyContentError, HtmlChangedError
+from data_platform.jobs.scraper.problems import EmptyContentError, HtmlChangedError, SaysEmptyError
 from data_platform.jobs.scraper.records import Article, Listed, ListingPage, When
 from data_platform.jobs.scraper.site import SiteLimits, scrape_site
 from data_platform.models.days import SAO_PAULO, Days
@@ -23,6 +23,8 @@ __all__ = ["HTML", "REST", "SITE", "Item", "Pages", "days", "listing_text", "scr
 SITE = Site(key="aeb", agency="aeb", url="https://www.gov.br/aeb/pt-br/noticias")
 SHELL = "shell"
 EMPTY = "empty"
+SAYS_EMPTY = "says that it is empty"
+UNDATED = "undated"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ def listing_text(items: Iterable[Item], *, total: int | None = None) -> str:
 def _listing(text: str, url: str) -> tuple[ListingPage, list[Article]]:
     if text == SHELL:
         raise HtmlChangedError(f"nothing is found in {url}")
+    if text == SAYS_EMPTY:
+        raise SaysEmptyError(f"{url} says that it has no items")
     if text == EMPTY:
         raise EmptyContentError(f"{url} has nothing in it")
     head, *lines = text.splitlines()
@@ -77,6 +81,8 @@ def _listing(text: str, url: str) -> tuple[ListingPage, list[Article]]:
 def _article(text: str, url: str, listed: Listed) -> Article:
     if text == "broken":
         raise ZeroDivisionError("a parser that fails")
+    if text == UNDATED:
+        return Article(url=url, title=listed.title, content="texto", published=listed.published)
     day = date.fromisoformat(text) if text else None
     published = when(day) if day else listed.published
     notes = () if day else ("content_missing",)

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from data_platform.cli.console import Console
+from data_platform.cli.said_mode import add_assume_mode, said_mode
 from data_platform.settings import Settings
 
 __all__ = ["add_daily"]
@@ -29,6 +30,7 @@ def add_daily(add: Add, user: Callable[[], str]) -> None:
         "--site", action="append", default=[], metavar="KEY", help="only this site; may be given several times"
     )
     command.add_argument("--skip-enrichment", action="store_true", help="ask nobody for themes and summaries")
+    add_assume_mode(command, needed_for="a run")
     command.set_defaults(user=user)
 
 
@@ -37,7 +39,6 @@ def daily(arguments: argparse.Namespace, settings: Settings, console: Console) -
     from data_platform.jobs.daily.pipeline import DailyPipeline
     from data_platform.jobs.daily.plan import DayOptions, plan_day
     from data_platform.jobs.daily.run import run_day
-    from data_platform.managers.storage_mode import resolve_storage_mode
     from data_platform.models.run_date import run_date_of
 
     run_date = run_date_of(None, arguments.date)
@@ -49,7 +50,7 @@ def daily(arguments: argparse.Namespace, settings: Settings, console: Console) -
         skip_enrichment=arguments.skip_enrichment,
         groups=1,
     )
-    plan = plan_day(run_date, resolve_storage_mode(), options, sites_source=settings.sites_source)
+    plan = plan_day(run_date, said_mode(arguments, what="daily"), options, sites_source=settings.sites_source)
     with console.progress() as bars:
         done = run_day(DailyPipeline(plan, settings, started_by=f"command line, {arguments.user()}"), progress=bars)
     console.result({"plan": plan.to_dict(), **done}, *done["lines"])

@@ -102,7 +102,7 @@ def _lines(outcomes: Sequence[SiteOutcome], arguments: argparse.Namespace) -> li
             line += f"; {outcome.error_category}: {outcome.error_message}"
         lines.append(line)
         lines += [f"  {note.value}: {text}" for note, text in outcome.notes.items()]
-        lines += [f"  {failure.category}: {failure.message}" for failure in outcome.failures]
+        lines += [f"  {failure.category}: {failure}" for failure in outcome.failures]
     succeeded = sum(outcome.succeeded for outcome in outcomes)
     rows = sum(outcome.account.rows for outcome in outcomes)
     lines.append(f"{succeeded} of {len(outcomes)} sites read, {rows:,} rows")

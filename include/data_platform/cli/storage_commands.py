@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from data_platform.cli.console import Console
+from data_platform.cli.said_mode import add_assume_mode, assumed_mode, said_mode
 from data_platform.errors import ConfigurationError
 from data_platform.settings import Settings
 
@@ -40,6 +41,16 @@ def add_reconcile(add: Add, user: Callable[[], str]) -> None:
         help="with --repair from-…: rows that the leading store does not have are deleted from the other one",
     )
     command.add_argument(
+        "--delete-buried",
+        action="store_true",
+        help="with --repair from-postgres: rows that PostgreSQL has deleted go from the dataset, and no others",
+    )
+    command.add_argument(
+        "--allow-shrink",
+        action="store_true",
+        help="with one of these: delete even more than a tenth of a store (and than 100 rows), or all of it",
+    )
+    command.add_argument(
         "--full", action="store_true", help="compare every month, also those that did not change since found equal"
     )
     command.add_argument("--dry-run", action="store_true", help="say what would be brought; write nothing")
@@ -54,6 +65,7 @@ def add_reconcile(add: Add, user: Callable[[], str]) -> None:
         help="with --repair missed: settle this write of the run ledger although something of it is left; may be given "
         "several times",
     )
+    add_assume_mode(command, needed_for="--repair from-…")
     command.set_defaults(user=user)
 
 
@@ -65,9 +77,8 @@ def reconcile(arguments: argparse.Namespace, settings: Settings, console: Consol
         return _repair_missed(arguments, settings, console)
     from data_platform.jobs.reconcile.compare import Comparer
     from data_platform.jobs.reconcile.records import CompareOptions, reason_to_skip
-    from data_platform.managers.storage_mode import resolve_storage_mode
 
-    mode = resolve_storage_mode()
+    mode = said_mode(arguments, what=f"--repair {repair}") if repair else assumed_mode(arguments)
     options = CompareOptions(full=arguments.full, sample=arguments.sample)
     started_by = f"command line, {arguments.user()}"
     with console.progress() as bars:
@@ -86,6 +97,8 @@ def reconcile(arguments: argparse.Namespace, settings: Settings, console: Consol
                 adapter,
                 Direction(repair),
                 allow_delete=arguments.allow_delete,
+                delete_buried=arguments.delete_buried,
+                allow_shrink=arguments.allow_shrink,
                 dry_run=arguments.dry_run,
             )
     console.result(done.to_dict(), *done.lines())
@@ -96,6 +109,8 @@ def _require_sense(arguments: argparse.Namespace, repair: str) -> None:
     """Refuse options that mean nothing together, rather than leave one out."""
     wrong = {
         "--allow-delete": arguments.allow_delete and not repair.startswith("from-"),
+        "--delete-buried": arguments.delete_buried and repair != "from-postgres",
+        "--allow-shrink": arguments.allow_shrink and not (arguments.allow_delete or arguments.delete_buried),
         "--accept": bool(arguments.accept) and repair != "missed",
         "--full": arguments.full and repair == "missed",
     }
@@ -142,26 +157,51 @@ def add_delete(add: Add) -> None:
     command.add_argument(
         "--reason", required=True, metavar="TEXT", help="why: kept in the run ledger, public in the dataset's history"
     )
+    command.add_argument(
+        "--allow-again",
+        action="store_true",
+        help="delete nothing: let articles that were deleted come in again, with whatever brings them next",
+    )
+    add_assume_mode(command, needed_for="a deletion")
 
 
 def delete(arguments: argparse.Namespace, settings: Settings, console: Console) -> bool:
-    """Delete articles; an article that no store had needs attention."""
+    """Delete articles, or allow them again; an article that no store had, or that was not deleted, needs attention."""
     from data_platform.managers.storage_adapter import StorageAdapter
 
     if not arguments.reason.strip():
         raise ConfigurationError("--reason says nothing", hint="say why; it is all that is left of the article")
     if not all(uid.strip() for uid in arguments.unique_id):
         raise ConfigurationError("--unique-id is empty", hint="give the id of an article")
-    with StorageAdapter(settings=settings) as adapter:
+    if arguments.allow_again:
+        return _allow_again(arguments, settings, console)
+    mode = said_mode(arguments, what="delete")
+    with StorageAdapter(mode, settings=settings) as adapter:
         outcome = adapter.delete_rows([uid.strip() for uid in arguments.unique_id], reason=arguments.reason)
     lines = [
         f"{side}: {made.deleted} deleted, {made.unchanged} were not there" for side, made in outcome.outcomes.items()
     ]
     gone = {uid for made in outcome.outcomes.values() for uid in made.written}
     missing = [uid for uid in dict.fromkeys(map(str.strip, arguments.unique_id)) if uid not in gone]
-    lines += [f"{uid} was in no store" for uid in missing]
+    if len(mode.sides) > 1:
+        where = "was in no store"
+    else:
+        where = f"was not in {mode.backend}; nobody looked into the other store: --assume-mode dual_write does both"
+    lines += [f"{uid} {where}" for uid in missing]
     console.result(outcome.to_dict() | {"not_there": missing}, *lines)
     return bool(missing)
+
+
+def _allow_again(arguments: argparse.Namespace, settings: Settings, console: Console) -> bool:
+    from data_platform.managers.ledger.deletions import allow_again
+    from data_platform.managers.ledger.run_ledger import RunLedger
+
+    asked = list(dict.fromkeys(uid.strip() for uid in arguments.unique_id))
+    allowed = allow_again(RunLedger.of(settings), asked, reason=arguments.reason.strip())
+    unknown = [uid for uid in asked if uid not in allowed]
+    lines = [f"{uid} may come in again" for uid in allowed] + [f"{uid} was not taken down" for uid in unknown]
+    console.result({"allowed": allowed, "not_taken_down": unknown}, *lines)
+    return bool(unknown)
 
 
 def add_sync(add: Add, user: Callable[[], str]) -> None:

@@ -97,9 +97,10 @@ def look_for_write(
 ) -> Sighting:
     """Look for a recorded write to a store.
 
-    Of several entries of a run date the newest decides: it tells how things stand now. Entries without a run date are
-    other people's writes and count for no date. A damaged entry is told as `unreadable`, even beside others that can
-    be read: the damaged one may be the newest that counts.
+    Of several entries of a run date the newest decides: it tells how things stand now. One of a part of the day, as of
+    one site that was collected again, does not count. Entries without a run date are other people's writes and count
+    for no date. A damaged entry is told as `unreadable`, even beside others that can be read: the damaged one may be
+    the newest that counts.
 
     Args:
         ledger: where to look.
@@ -189,7 +190,8 @@ def _newest(ledger: RunLedger, kind: str, side: str, now: datetime) -> LedgerEnt
 
 
 def _decided(entry: LedgerEntry, side: str) -> bool:
-    return _status(entry, side) in {Status.SUCCEEDED, Status.FAILED}
+    # A run of some sites alone (`DayPlan.part`) says nothing of the day: it may have succeeded after the day failed.
+    return _status(entry, side) in {Status.SUCCEEDED, Status.FAILED} and not entry.facts.get("part")
 
 
 def _status(entry: LedgerEntry, side: str) -> Status | None:

@@ -27,6 +27,7 @@ from data_platform.models.columns import COLUMN_NAMES, NORMAL_SCHEMA, THEME_COLU
 from data_platform.models.days import Days
 from data_platform.models.publication import published_frame, published_rows
 from data_platform.models.theme_cells import overlay_themes
+from data_platform.models.urls import canonical_urls
 from data_platform.settings import Settings
 from data_platform.sources.given import batch_of_columns, batch_of_frame
 from data_platform.sources.judged import judge
@@ -110,7 +111,7 @@ class PostgresManager:
                 fresh = complete(rows if len(new) == rows.num_rows else rows.take(pa.array(new.values(), pa.int64())))
                 catalogue, stubs = self._with_agencies(connection, catalogue, fresh)
                 inserted = news_writer.insert_new(connection, fresh, catalogue)
-                settle_rejects(connection, new)
+                settle_rejects(connection, new, articles=_articles(fresh))
             updated: list[str] = []
             if allow_update:
                 # A new article comes with the row that makes it; the row that wins may lead it to another's address.
@@ -349,6 +350,12 @@ def _scraped(
     at = pa.array([row for _, row in known], pa.int64())
     named = renamed(rows.take(at), [uid for uid, _ in known])
     return named, {name: mask.take(at) for name, mask in leave.items()}
+
+
+def _articles(rows: pa.RecordBatch) -> list[tuple[str, str]]:
+    """Return agency and canonical address of the rows that have one."""
+    pairs = zip(rows.column("agency").to_pylist(), canonical_urls(rows.column("url")).to_pylist(), strict=True)
+    return [(agency, url) for agency, url in pairs if url is not None]
 
 
 def _all_themes(rows: pa.RecordBatch) -> bool:

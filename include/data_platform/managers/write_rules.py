@@ -8,7 +8,8 @@ Pure functions over rows in the types of `NORMAL_SCHEMA`. A batch is written as 
 * without `allow_update` an article that is there stays as it is;
 * with it, the scraper's columns follow the row with the latest `extracted_at` (one without counts as latest; of two the
   later one), never an older one; a cell that says it could not be got (a sentinel, an unreadable value) leaves what is
-  there; themes and summary are not touched;
+  there, and a row that says so of its text leaves all: what came instead of the page (a firewall's notice, a shell)
+  has neither its picture nor its tags; themes and summary are not touched;
 * `extracted_at` moves only together with another column of the scraper (DESIGN §2.3, §2.7, §2.8).
 """
 
@@ -43,6 +44,7 @@ __all__ = [
 #: The scraper's columns whose change moves extracted_at.
 SCRAPED: tuple[str, ...] = tuple(c.name for c in COLUMNS if c.owner is Owner.SCRAPER and c.name != "extracted_at")
 _NOT_GOT = ("sentinel", "unreadable")
+_NO_PAGE = ("sentinel", "content")
 _LATEST = datetime.max.replace(tzinfo=UTC)
 
 
@@ -114,8 +116,11 @@ def left_alone(cleaned: Cleaned) -> dict[str, pa.Array]:
     """Return, by column of the scraper, which rows say that their cell could not be got."""
     masks: dict[str, pa.Array] = {}
     for (kind, column), mask in cleaned.marks.items():
-        if kind in _NOT_GOT and column in SCRAPED:
-            masks[column] = pc.or_(masks[column], mask) if column in masks else mask
+        # A page of which the text could not be got may be any page: nothing that it lacks was taken off the article.
+        columns = SCRAPED if (kind, column) == _NO_PAGE else (column,)
+        for name in columns if kind in _NOT_GOT else ():
+            if name in SCRAPED and name in cleaned.batch.schema.names:
+                masks[name] = pc.or_(masks[name], mask) if name in masks else mask
     return masks
 
 

@@ -201,3 +201,18 @@ def test_a_write_that_is_cleared_long_after_takes_no_better_theme_or_summary_awa
         with pytest.raises(DataPlatformError):
             pipeline.write(ReadSource.POSTGRES, approximate)
     assert its.state() == better
+
+
+def test_an_article_that_gets_its_date_later_leaves_no_reject_behind(its: Day) -> None:
+    """Without a date its id was another one."""
+    dated = plan_of(load_sites(its.settings.sites_source), DAY, days=4, per_day=1).sites[0]
+    its.web.web.add(replace(dated, listing_dates="none", article_dates="none"))
+    its.web.web._made.clear()
+    run_day(its.pipeline(mode("postgres", "postgres"), skip_enrichment=True))
+    assert {row["status"] for row in its.store.query("SELECT status FROM rejects")} == {"open"}
+    its.web.web.add(dated)
+    its.web.web._made.clear()
+    run_day(its.pipeline(mode("postgres", "postgres"), skip_enrichment=True))
+    found = its.store.query("SELECT payload ->> 'url' AS url, status FROM rejects")
+    stored = {row["url"] for row in its.in_postgres().values()}
+    assert {row["status"] for row in found if row["url"] in stored} == {"replayed"}

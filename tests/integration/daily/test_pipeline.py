@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from data_platform.errors import ConfigurationError, IntegrityError, StoreError
 from data_platform.jobs.daily.day_record import DAY as DAY_KIND
@@ -116,6 +118,15 @@ def test_a_plan_is_the_same_after_a_journey_through_json(its: Day) -> None:
     assert sorted(key for group in plan.groups for key in group) == ["mec", "saude"]
 
 
+def test_a_run_of_a_part_of_the_day_says_so(its: Day) -> None:
+    run_day(its.pipeline(MODES["postgres"]))
+    assert recorded(its).facts["part"] == ""
+    run_day(its.pipeline(MODES["postgres"], sites=("mec",), skip_enrichment=True))
+    assert recorded(its).facts["part"] == "only mec"
+    assert its.plan(first="2026-01-01").part == ""
+    assert its.plan(first="2026-01-01", last="2026-01-31").part == "only 2026-01-01 to 2026-01-31"
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
@@ -183,6 +194,20 @@ def test_the_sites_of_a_group_that_is_lost_count_as_not_read_and_are_recorded(it
     assert {site for site, told in entry.facts["sites"].items() if told[0]} == set(lost)
     record = DayRecord(started_at=utc_now(), gathered=gathered)
     assert "only 4 of 6 sites were read" in "; ".join(record.problems(pipeline.plan))
+
+
+def test_a_site_that_is_taken_out_after_the_plan_costs_nobody_else_s_news(its: Day) -> None:
+    """As the alert says: take it out there; then the failed task is cleared, with the plan that has it."""
+    pipeline = its.pipeline()
+    catalogue = Path(its.settings.sites_source)
+    sites = yaml.safe_load(catalogue.read_text(encoding="utf-8"))
+    del sites["agencies"]["mec"]
+    catalogue.write_text(yaml.safe_dump(sites), encoding="utf-8")
+    gathered = pipeline.gather([pipeline.scrape(number) for number in range(3)])
+    assert gathered["sites"]["failed"] == {"mec": "not_visited"}
+    assert gathered["sites"]["read"] == len(SITES) - 1
+    (row,) = its.store.query("SELECT agency_key, error_message FROM scrape_runs WHERE status = 'error'")
+    assert tuple(row.values()) == ("mec", "it is not in the catalogue any more")
 
 
 def test_if_every_group_is_lost_nothing_is_written_that_looks_like_a_day_without_news(its: Day) -> None:

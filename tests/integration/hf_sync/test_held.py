@@ -9,10 +9,11 @@ import pyarrow as pa
 import pytest
 
 from data_platform.errors import IntegrityError
+from data_platform.managers.dataset_manager import DatasetManager
 from data_platform.managers.hub.layout import UNDATED
 from data_platform.managers.postgres_manager import PostgresManager
 from data_platform.models.columns import PUBLISHED_SCHEMA
-from tests.support.hub import DATASET, Hub, columns, parquet_bytes, published
+from tests.support.hub import DATASET, QUICK, Hub, columns, parquet_bytes, published
 from tests.support.migrations import Migrations
 from tests.support.sources import Row, article, articles
 from tests.support.stores import Store
@@ -181,14 +182,39 @@ def test_a_row_whose_date_cannot_be_read_is_held_and_goes_with_its_reject(
 def test_a_published_row_with_an_open_reject_goes_to_the_held_ones(
     hub: Hub, store: Store, news: PostgresManager, make_job: Jobs
 ) -> None:
-    """It has a date, but PostgreSQL refused it for something else."""
+    """It has a date, but PostgreSQL refuses it for something else."""
     row = article(40, unique_id="refused")
-    hub.put({LEGACY: parquet_bytes([*GOOD, row])})
+    hub.put({LEGACY: parquet_bytes([*GOOD, row | {"title": None}])})
     news.insert(columns([*GOOD, row | {"title": None}]))
-    outcome = checked(make_job(), hub, store, held=[published(row)])
+    outcome = checked(make_job(), hub, store, held=[published(row | {"title": None})])
     assert outcome.account is not None
     assert (outcome.account.held, outcome.account.unexplained) == (1, 0)
     news.insert(columns([row]))
+    checked(make_job(), hub, store, held=[])
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_good_row_is_not_held_for_a_reject_of_an_older_version(
+    hub: Hub, store: Store, news: PostgresManager, make_job: Jobs, again: bool
+) -> None:
+    """Else who discards that reject takes a good article away, in all stores."""
+    news.insert(columns(GOOD))
+    row = article(40, unique_id="late")
+    hub.put({LEGACY: parquet_bytes(GOOD)})
+    checked(make_job(), hub, store)
+    news.insert(columns([row | {"published_at": None}]))
+    if again:
+        checked(make_job(), hub, store)
+    DatasetManager(DATASET, settings=hub.settings, backoff=QUICK).insert(columns([row]))  # a night without PostgreSQL
+    before = hub.head()
+    for options in ({}, {"full": True}):
+        with pytest.raises(
+            IntegrityError, match="1 published rows are unknown to PostgreSQL and would go: late"
+        ) as told:
+            make_job(**options).run()
+        assert "reconcile --repair from-postgres" in told.value.hint
+    assert hub.head() == before
+    news.insert(columns([row]))  # as that repair does
     checked(make_job(), hub, store, held=[])
 
 

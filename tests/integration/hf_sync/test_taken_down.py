@@ -117,3 +117,18 @@ def test_who_discards_says_what_and_why(
     assert (ran.status, ran.result["kind"]) == (2, "ConfigurationError")
     assert told in ran.result["error"]
     assert {status for _, status in rejects_of(store)} == {"open"}
+
+
+def test_the_command_allows_again_what_was_taken_down(
+    run: RUN, hub: Hub, store: Store, news: PostgresManager, make_job: Jobs
+) -> None:
+    news.insert(columns(articles(3)))
+    checked(make_job(), hub, store)
+    gone = str(article(1)["unique_id"])
+    why = ("--reason", "court order 12")
+    assert run("delete", "--unique-id", gone, *why).status == 0
+    assert len(checked(make_job(), hub, store).uploaded) == 1
+    ran = run("delete", "--allow-again", "--unique-id", gone, "--unique-id", "never heard of", *why)
+    assert (ran.status, ran.result["allowed"], ran.result["not_taken_down"]) == (1, [gone], ["never heard of"])
+    assert run("delete", "--allow-again", "--unique-id", gone, *why).status == 1
+    assert len(store.published()) == 2, "it comes with whatever brings it next"

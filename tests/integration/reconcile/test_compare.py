@@ -10,13 +10,11 @@ from typing import Any
 
 import pytest
 
-from data_platform.cli import main
 from data_platform.errors import StoreUnavailableError
 from data_platform.jobs.reconcile.records import reason_to_skip
 from data_platform.managers.hub.layout import UNDATED
 from data_platform.managers.ledger.entry import IdList, LedgerEntry, SideRecord, Status, new_entry_id
 from data_platform.managers.ledger.run_ledger import RECONCILE, STARTED
-from data_platform.models.columns import COLUMN_NAMES
 from data_platform.models.days import utc_now
 from tests.support.hub import columns, parquet_bytes
 from tests.support.sources import BRASILIA, Row, article, articles, theme_codes
@@ -285,66 +283,6 @@ def test_only_in_dual_write_the_stores_must_be_the_same() -> None:
     assert reason_to_skip(mode()) is None
     assert "validate" in str(reason_to_skip(mode("huggingface")))
     assert "sync-hf --verify" in str(reason_to_skip(mode("postgres", "postgres")))
-
-
-# ------------------------------------------------------------------------------------------- the command line
-
-
-@pytest.fixture
-def run(
-    stores: TwoStores, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, Any]]:
-    """A function that runs a command with --json and returns its exit status and what it printed."""
-    settings = stores.settings
-    for name, value in {
-        "DATABASE_URL": settings.database_url,
-        "HF_ENDPOINT": settings.hf_endpoint,
-        "HF_TOKEN": settings.hf_token,
-        "HF_DATASET": settings.hf_dataset,
-        "STATE_URI": settings.state_uri,
-        "THEMES_SOURCE": settings.themes_source,
-        "STORAGE_BACKEND": "dual_write",
-    }.items():
-        monkeypatch.setenv(name, value)
-
-    def call(*arguments: str) -> tuple[int, Any]:
-        status = main([*arguments, "--json"])
-        printed = capsys.readouterr().out
-        return status, json.loads(printed) if printed.strip() else None
-
-    return call
-
-
-def test_the_command_compares_repairs_and_says_so_in_its_exit_status(
-    both: TwoStores, run: Callable[..., tuple[int, Any]]
-) -> None:
-    status, found = run("reconcile", "--full")
-    wanted = {"source_rows", "target_rows", "equal", "explained", "only_in_source", "only_in_target", "different"}
-    wanted |= {"differences", "per_column_nulls", "metrics", "seconds"}
-    assert status == 0
-    assert wanted <= found.keys()
-    assert set(found["per_column_nulls"]) == set(COLUMN_NAMES)
-    both.store.execute(f"UPDATE news SET title = 'novo' WHERE unique_id = '{ID[0]}'")
-    status, found = run("reconcile")
-    assert (status, found["different"], found["differences"][0]["target"]) == (1, 1, "novo")
-    status, done = run("reconcile", "--repair", "from-postgres", "--dry-run")
-    assert (status, done["updated"], done["after"]) == (1, 1, None)
-    status, done = run("reconcile", "--repair", "from-postgres")
-    assert (status, done["updated"], done["after"]["equal"]) == (0, 1, 40)
-    assert both.on_hub()[ID[0]]["title"] == "novo"
-    assert run("reconcile", "--allow-delete")[0] == 2
-    assert run("reconcile", "--repair", "missed", "--full")[0] == 2
-    assert run("reconcile", "--repair", "missed")[0] == 0
-
-
-def test_the_command_deletes_with_a_reason(both: TwoStores, run: Callable[..., tuple[int, Any]]) -> None:
-    status, told = run("delete", "--unique-id", ID[0], "--reason", "decisão judicial")
-    assert (status, told["not_there"], told["outcomes"]["huggingface"]["deleted"]) == (0, [], 1)
-    assert ID[0] not in both.in_postgres()
-    assert both.compare().equal == 39
-    assert run("delete", "--unique-id", ID[0], "--reason", "de novo")[0] == 1
-    assert run("delete", "--unique-id", ID[1], "--reason", " ")[0] == 2
-    assert ID[1] in both.in_postgres()
 
 
 def test_theme_cells_count_like_all_others(both: TwoStores) -> None:

@@ -18,10 +18,9 @@ from data_platform.jobs.reconcile.drift_repair import DriftRepair
 from data_platform.jobs.reconcile.missed import repair_missed
 from data_platform.managers.hub.layout import UNDATED
 from data_platform.managers.ledger.run_ledger import REPAIR, WRITE
-from data_platform.managers.storage_mode import StorageMode
 from tests.support.hub import columns, parquet_bytes
 from tests.support.sources import Row, article, articles, newer, theme_codes
-from tests.support.two_stores import TwoStores, mode
+from tests.support.two_stores import TwoStores
 
 ROWS = articles(40)  # 1 March to 9 April 2024
 ID = [row["unique_id"] for row in ROWS]
@@ -109,11 +108,27 @@ def test_what_postgresql_has_buried_is_not_brought_back_while_it_leads(both: Two
     both.postgres().delete_rows([ID[7]], reason="a test")
     done = both.repair("from-postgres")
     assert done.needs_attention
-    assert done.sides["huggingface"].failed == {"deleted in postgres: --allow-delete takes it out here too": 1}
+    assert done.sides["huggingface"].failed == {"deleted in postgres: --delete-buried takes it out here too": 1}
     assert ID[7] not in both.in_postgres()
     assert ID[7] in both.on_hub()
-    assert not both.repair("from-postgres", allow_delete=True).needs_attention
+
+
+def test_what_postgresql_has_buried_goes_and_nothing_that_merely_only_the_dataset_has(both: TwoStores) -> None:
+    """A night in mode huggingface brought articles that PostgreSQL has not yet; they are no deletions."""
+    both.postgres().delete_rows([ID[7]], reason="court")
+    both.dataset().insert(columns([article(50), article(51)]))
+    planned = both.repair("from-postgres", delete_buried=True, dry_run=True)
+    done = both.repair("from-postgres", delete_buried=True)
+    assert account(planned) == account(done)
+    assert account(done) == {
+        "huggingface": {"to_repair": 1, "deleted": 1},
+        "postgres": {"to_repair": 2, "inserted": 2},
+    }
+    assert not done.needs_attention
+    assert both.alike()
     assert ID[7] not in both.on_hub()
+    with pytest.raises(ConfigurationError, match="means nothing"):
+        both.repair("from-huggingface", delete_buried=True)
 
 
 def test_a_dry_run_writes_nothing_at_all(both: TwoStores) -> None:
@@ -159,10 +174,15 @@ def test_held_rows_stay_where_they_are(both: TwoStores) -> None:
     both.postgres().insert(columns(held))
     both.store.execute(f"UPDATE rejects SET status = 'discarded' WHERE unique_id = '{held[2]['unique_id']}'")
     done = both.repair("from-huggingface")
-    assert done.sides["huggingface"].failed == {"no longer held: sync-hf takes it out in mode postgres": 1}
+    assert done.sides["huggingface"].failed == {"no longer held: from-postgres takes it out": 1}
     assert [row["unique_id"] for row in both.hub.rows()[UNDATED]] == sorted(r["unique_id"] for r in (held[0], held[2]))
     assert both.alike()
     assert (done.after.causes, done.after.accounted) == ({"no longer held": 1}, {"held": 1})  # type: ignore[union-attr]
+    assert both.repair("from-postgres", dry_run=True).totals()["deleted"] == 1
+    done = both.repair("from-postgres")
+    assert account(done) == {"huggingface": {"to_repair": 1, "deleted": 1}, "postgres": {}}
+    assert not done.needs_attention
+    assert [row["unique_id"] for row in both.hub.rows()[UNDATED]] == [held[0]["unique_id"]]
 
 
 # ------------------------------------------------------------------------------- missed writes, and interruption
@@ -314,15 +334,6 @@ def _odd(dice: random.Random, number: int) -> Row:
 
 
 # ----------------------------------------------------------------------------------------------------- guards
-
-
-@pytest.mark.parametrize(("direction", "wrong"), [("from-huggingface", "postgres"), ("from-postgres", "huggingface")])
-def test_what_is_behind_by_design_is_not_written_over_what_leads(both: TwoStores, direction: str, wrong: str) -> None:
-    before = state(both)
-    with pytest.raises(ConfigurationError, match="behind by design"):
-        both.repair(direction, which=mode(wrong, wrong))
-    assert state(both) == before
-    assert not both.repair("from-postgres", which=StorageMode()).needs_attention  # a mode that nobody has set
 
 
 def test_a_deletion_is_recorded_with_its_reason(both: TwoStores) -> None:

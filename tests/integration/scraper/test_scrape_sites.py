@@ -147,7 +147,8 @@ def test_an_interface_that_counts_wrongly_loses_nothing(total: int | None) -> No
     articles = articles_of_days(REST[0].url, LAST, days=2, per_day=14)
     with GovWebServer(GovWeb([PlannedSite(listing=REST[0].url, layout="volto", articles=articles, total=total)])) as s:
         (outcome,) = scrape(s, REST[:1])
-    assert outcome.status is Status.SUCCESS
+    # One that ends before its total may have broken off: what it gave is kept, and it is asked again.
+    assert outcome.error_category == ("empty_content" if total == 10_000 else None)
     assert len(outcome.rows) == (25 if total == 5 else 28)
 
 

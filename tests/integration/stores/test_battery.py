@@ -85,9 +85,19 @@ def test_a_scrape_leaves_absent_columns_alone(face: Face) -> None:
 def test_a_cell_that_could_not_be_got_leaves_what_is_there(face: Face) -> None:
     """Fault 33: an article whose page failed keeps its text."""
     face.insert(article(3))
-    scraped = newer(article(3), title="Novo", content="Error retrieving content", category="No Category", url="No URL")
+    scraped = newer(article(3), title="Novo", category="No Category", url="No URL")
     assert face.insert(scraped, allow_update=True) == 1
     face.holds(newer(article(3), title="Novo"))
+
+
+def test_a_page_without_its_text_changes_nothing(face: Face) -> None:
+    """It may be a firewall's page: what it lacks was not taken off the article."""
+    face.insert(article(3))
+    before = face.versions()
+    bare = newer(article(3), content="Error retrieving content", image=None, tags=[], url="https://x.br/outra")
+    assert face.insert(bare | {"title": "Novo"}, allow_update=True) == 0
+    assert face.versions() == before
+    face.holds(article(3))
 
 
 def test_an_older_scrape_does_not_overwrite_a_newer_one(face: Face) -> None:

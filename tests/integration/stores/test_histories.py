@@ -118,9 +118,9 @@ def clean(row: Row) -> Row:
 
 
 def scraped(old: Row, new: Row) -> Row:
-    """What a scrape makes of a row: nothing if it is older; else the scraper's cells that could be got."""
+    """What a scrape makes of a row: nothing if it is older or without its text; else the cells that could be got."""
     before, time = old["extracted_at"], new.get("extracted_at")
-    if before and time and time < before:
+    if (before and time and time < before) or new.get("content") == NOT_GOT["content"]:
         return old
     after = old | {name: new[name] for name in SCRAPED if name in new and new[name] != NOT_GOT.get(name, "")}
     return after if after == old else after | {"extracted_at": time or before}

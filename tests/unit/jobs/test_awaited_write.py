@@ -76,6 +76,14 @@ def test_of_several_writes_the_newest_decides_and_all_are_counted(
     )
 
 
+def test_a_run_of_a_part_of_the_day_does_not_hide_that_the_day_failed(ledger: RunLedger) -> None:
+    record_write(ledger, DAY, kind="day", status=Status.FAILED, at=hours_ago(3))
+    record_write(ledger, DAY, kind="day", at=hours_ago(2), part="only mec")
+    assert look(ledger, kind="day").found is Found.FAILED
+    record_write(ledger, DAY, kind="day", at=hours_ago(1), part="")
+    assert look(ledger, kind="day").found is Found.RECORDED
+
+
 def test_other_days_stores_kinds_and_undecided_sides_do_not_count(ledger: RunLedger) -> None:
     record_write(ledger, DAY - timedelta(days=1), at=hours_ago(5))
     record_write(ledger, DAY + timedelta(days=1), at=hours_ago(5))

@@ -6,10 +6,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_platform.managers.write_rules import Found, complete, merge_scraped, merge_updated, plan_insert, same_cells
+from data_platform.managers.write_rules import (
+    Found,
+    complete,
+    left_alone,
+    merge_scraped,
+    merge_updated,
+    plan_insert,
+    same_cells,
+)
+from data_platform.models.admission import clean
 from data_platform.models.columns import COLUMN_NAMES
 from data_platform.models.theme_cells import ThemeIndex
 from data_platform.models.urls import canonical_url
@@ -80,6 +90,19 @@ def test_a_scrape_takes_the_scrapers_columns_and_the_time() -> None:
     assert merged(old, new | {"extracted_at": T0 - timedelta(hours=1)}) == {}
     assert merged(old, new | {"extracted_at": None}) == {"title": "Novo", "tags": ["y"]}
     assert merged(old, {"title": "Novo", "content": None}, title=True) == {}
+
+
+@pytest.mark.parametrize("content", ["Error retrieving content", "Novo texto"])
+def test_a_page_without_its_text_changes_nothing_of_an_article_that_is_there(content: str) -> None:
+    """A firewall's page, or a shell: its subtitle, image, tags and dates are none of the article's."""
+    old = row("a", "1", subtitle="s", image="i", tags=["x"], content="Texto")
+    new = {"unique_id": "a", "agency": "mec", "published_at": T0, "title": "Outro", "content": content, "tags": None}
+    new |= {"image": None, "subtitle": None, "extracted_at": T0 + timedelta(hours=1)}
+    cleaned = clean(batch_of([row("b") | new, row("c", content="Texto")]))
+    leave = {name: mask.take(pa.array([0])) for name, mask in left_alone(cleaned).items()}
+    after = merge_scraped(batch_of([old]), cleaned.batch.slice(0, 1).select(list(new)), leave).to_pylist()[0]
+    assert (after == old) is (content == "Error retrieving content")
+    assert not any(mask[1].as_py() for mask in left_alone(cleaned).values())
 
 
 def updated(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

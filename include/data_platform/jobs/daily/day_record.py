@@ -16,6 +16,12 @@ __all__ = ["DAY", "DayRecord"]
 #: The kind of ledger entry: how a run of the pipeline ended.
 DAY = "day"
 _NAMED = 10
+#: So many rows of which an enricher has nothing for one are no accident.
+_MANY_ASKED = 25
+#: So few rows without a theme may leave the days that are looked at: an enricher has nothing to say of some.
+_FEW_LEAVING = 5
+#: Rejects that need a person: at least so many, and more than this share of what was given.
+_MANY_REJECTS, _REJECTS_SHARE = 5, 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +59,11 @@ class DayRecord:
 
     @property
     def alerts(self) -> Sequence[str]:
-        """What needs a person though the news is written: sites, and an enricher that did not work."""
+        """What needs a person though the news is written: sites, the enricher, rejects, agencies that nobody listed."""
         found = list(self.gathered["alerts"]) if self.gathered else []
-        return [*found, f"the day's news is not enriched: {self.problem}"] if self.problem else found
+        if self.problem:
+            found.append(f"the day's news is not enriched: {self.problem}")
+        return [*found, *self._of_enricher(), *self._of_writes()]
 
     @property
     def problem(self) -> str:
@@ -69,6 +77,7 @@ class DayRecord:
             "sites": dict(self.sites),
             "alerts": list(self.alerts),
             "identity": dict(self.gathered["identity"]) if self.gathered else {},
+            "identified_by": str((self.gathered or {}).get("identified_by", "")),
             "enrichment": dict((self.enriched or {}).get("enrichment") or {}),
             "not_enriched": self.problem,
         }
@@ -93,7 +102,8 @@ class DayRecord:
             for side in plan.mode.sides
             if side.value not in self.written
         ]
-        if self.coverage(plan) < plan.options.min_coverage:
+        # Of sites that were read and then could not be gathered nothing is known here; the sides say why not.
+        if self.gathered and self.coverage(plan) < plan.options.min_coverage:
             found.append(
                 f"only {self.sites['read']} of {plan.sites} sites were read, less than"
                 f" {plan.options.min_coverage:.0%}: {self._failed()}"
@@ -111,26 +121,68 @@ class DayRecord:
     def lines(self, plan: DayPlan) -> list[str]:
         """Return this for a log or a terminal."""
         sites = self.sites
-        lines = [
-            f"{plan.run_date}: {plan.first} to {plan.last}, {plan.mode.pair}",
-            f"  sites: {sites['read']} of {plan.sites} read{f'; failed: {self._failed()}' if sites['failed'] else ''}",
-        ]
+        lines = [f"{plan.run_date}: {plan.first} to {plan.last}, {plan.mode.pair}"]
         if self.gathered:
+            failed = f"; failed: {self._failed()}" if sites["failed"] else ""
+            lines.append(f"  sites: {sites['read']} of {plan.sites} read{failed}")
             lines.append(f"  articles: {_numbers(self.gathered['identity'])}")
+            if lost := sites.get("articles_failed"):
+                lines.append(f"  {lost} articles could not be had: {_first(sites.get('missed', ()), lost)}")
+        else:
+            lines.append("  sites: what was found at them was not gathered")
         enrichment = (self.enriched or {}).get("enrichment")
         if enrichment:
             parts = ("picked", "enriched", "pending", "failed", "skipped")
-            lines.append(f"  {enrichment['enricher'] or 'no enricher'}: {_numbers({n: enrichment[n] for n in parts})}")
+            why = _numbers(enrichment.get("skipped_by_reason", {})) if enrichment["skipped"] else ""
+            told = f"{_numbers({n: enrichment[n] for n in parts})}{f' ({why})' if why else ''}"
+            lines.append(f"  {enrichment['enricher'] or 'no enricher'}: {told}")
         for side in plan.mode.sides:
             record = self.side(side)
             what = _numbers(record.counts) if record.status is Status.SUCCEEDED else f"FAILED: {record.error}"
             lines.append(f"  {side}: {what}")
         return lines + [f"  needs a person: {alert}" for alert in self.alerts]
 
+    def _of_enricher(self) -> list[str]:
+        """Say what of an enricher that runs needs a person: it may be green for ever and enrich nothing."""
+        account = (self.enriched or {}).get("enrichment")
+        if not account:
+            return []
+        found = []
+        asked = account["picked"] - account["skipped"]
+        if asked >= _MANY_ASKED and not account["enriched"]:
+            told = _numbers({name: account[name] for name in ("pending", "failed")})
+            why = "; ".join(list(account.get("problems", ()))[:1])
+            found.append(f"{account['enricher']} has nothing for any of {asked} articles: {told}{why and f' ({why})'}")
+        if (leaving := account.get("leaving", 0)) > _FEW_LEAVING:
+            found.append(
+                f"{leaving} articles have no theme or no summary and are too old to be asked for again by the next runs"
+            )
+        return found
+
+    def _of_writes(self) -> list[str]:
+        """Say what of writes that succeeded needs a person."""
+        found = []
+        agencies: dict[str, None] = {}
+        for side, done in self.written.items():
+            agencies |= dict.fromkeys(done.get("new_agencies", ()))
+            counts = done["counts"].get("insert", {})
+            given, rejected = counts.get("given", 0), counts.get("rejected", 0)
+            if rejected >= _MANY_REJECTS and rejected > _REJECTS_SHARE * given:
+                why = _numbers(done.get("rejected_by_reason", {}))
+                found.append(f"{side} rejected {rejected} of {given} rows: {why}")
+        if agencies:
+            found.append(f"news of agencies that nobody listed: {_first(list(agencies), len(agencies))}")
+        return found
+
     def _failed(self) -> str:
         failed = [f"{site} ({category})" for site, category in self.sites["failed"].items()]
-        more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
-        return ", ".join(failed[:_NAMED]) + more
+        return _first(failed, len(failed))
+
+
+def _first(names: Sequence[str], count: int) -> str:
+    """Return the first of so many names, and how many more there are."""
+    told = names[:_NAMED]
+    return ", ".join(told) + (f" and {count - len(told)} more" if count > len(told) else "")
 
 
 def _numbers(counts: Mapping[str, Any]) -> str:

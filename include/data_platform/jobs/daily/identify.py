@@ -10,7 +10,8 @@ the batch, so the same rows in another order, or again after they were stored, g
 * a row without what an id is made of gets one all the same, and no `extracted_at`: the stores keep it as a reject, and
   by that it would be another one every day;
 * a new article whose id the store has at another address: salted as well. It may be an article that moved; taking it
-  for that could write one article over another, and this cannot.
+  for that could write one article over another, and this cannot. Where many of an agency are so, its listing moved, and
+  that is told.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Any
 
 from data_platform.errors import IntegrityError
@@ -27,6 +28,7 @@ from data_platform.jobs.daily.known_articles import FindsArticles, KnownArticles
 from data_platform.managers.storage_adapter import StorageAdapter
 from data_platform.models.admission import clean
 from data_platform.models.columns import COLUMN_NAMES, REQUIRED_COLUMNS
+from data_platform.models.days import SAO_PAULO
 from data_platform.models.identity import new_id, salted_id
 from data_platform.models.urls import canonical_urls
 from data_platform.sources.given import batch_of_columns
@@ -40,6 +42,9 @@ _LATEST = datetime.max.replace(tzinfo=UTC)
 _PROVISIONAL = "looked up: "
 #: Only there because a row without them is no row; nothing is looked up by them.
 _ANY_TIME, _ANY_TITLE = datetime(2000, 1, 1, tzinfo=UTC), "-"
+#: So many articles of one agency at other addresses are no accident.
+_MANY_MOVED = 5
+_MIDNIGHT = time()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +94,8 @@ class Identified:
         new_ids: ids of the articles that the store has not.
         salted_ids: those of them that are salted.
         identity: which store was asked, in words.
+        moved: those of the salted ones that may be an article that the store has at another address, since the time
+            says more than a day and that address is not in the batch, too: agency, address there, address here.
     """
 
     columns: Mapping[str, Sequence[Any]]
@@ -96,6 +103,20 @@ class Identified:
     new_ids: Sequence[str] = ()
     salted_ids: Sequence[str] = ()
     identity: str = ""
+    moved: Sequence[tuple[str, str, str]] = ()
+
+    @property
+    def alerts(self) -> list[str]:
+        """Say of which agencies so many articles came at another address that a person should look."""
+        by_agency: dict[str, list[tuple[str, str]]] = {}
+        for agency, there, here in self.moved:
+            by_agency.setdefault(agency, []).append((there, here))
+        return [
+            f"{agency}: {len(its)} new articles have title and time of ones that are in the store at another address,"
+            f" as {its[0][0]} and now {its[0][1]}: its listing may have moved, and they are there twice"
+            for agency, its in sorted(by_agency.items())
+            if len(its) >= _MANY_MOVED
+        ]
 
 
 @dataclass
@@ -110,6 +131,7 @@ class _Article:
     unique_id: str = ""
     is_known: bool = False
     is_salted: bool = False
+    elsewhere: str = ""
 
     @property
     def has_address(self) -> bool:
@@ -140,17 +162,23 @@ class _Batch:
     digests: list[str] = field(repr=False)
 
 
-def identify_in(adapter: StorageAdapter, rows: Mapping[str, Sequence[Any]]) -> Identified:
+def identify_in(adapter: StorageAdapter, rows: Mapping[str, Sequence[Any]], *, last_try: bool = True) -> Identified:
     """Identify rows by the store that is read and, where two are written, by the other what that one has not.
 
     An article that only one of them has, since the other missed it, keeps the id that it has there: made anew, of a
     title that was edited since, its id would be another one, and the stores would never agree again (DESIGN §2.8).
 
+    Args:
+        adapter: has the stores.
+        rows: see `identify`.
+        last_try: whether nobody tries again; then one store is enough to go on.
+
     Raises:
         ValueError, IntegrityError: see `identify`.
-        DataPlatformError: no store says what it has; the error of the one that is read.
+        DataPlatformError: no store says what it has; the error of the one that is read. If it is not the last try, the
+            error of any that may answer later.
     """
-    stores = KnownArticles(adapter)
+    stores = KnownArticles(adapter, last_try=last_try)
     found = identify(rows, stores)
     return replace(found, identity=stores.identity)
 
@@ -202,6 +230,7 @@ def identify(rows: Mapping[str, Sequence[Any]], store: FindsArticles) -> Identif
         account=account,
         new_ids=[article.unique_id for article in addressed if not article.is_known],
         salted_ids=[article.unique_id for article in addressed if article.is_salted],
+        moved=_moved(addressed),
     )
 
 
@@ -319,6 +348,21 @@ def _make_ids(articles: Sequence[_Article], store: FindsArticles) -> None:
                 article.unique_id, article.is_known = plain, plain in there
             else:
                 article.take_salted(article.url or "")
+                article.elsewhere = there.get(plain) or ""
+
+
+def _moved(articles: Sequence[_Article]) -> list[tuple[str, str, str]]:
+    """Return which articles may be ones that the store has at another address."""
+    here = {(article.agency, article.url) for article in articles}
+    return sorted(
+        (article.agency or "", article.elsewhere, article.url or "")
+        for article in articles
+        if article.elsewhere
+        and (article.agency, article.elsewhere) not in here
+        # Of notes that only a day is known of, many have one title.
+        and article.published_at is not None
+        and article.published_at.astimezone(SAO_PAULO).time() != _MIDNIGHT
+    )
 
 
 def _addresses(store: FindsArticles, unique_ids: Sequence[str]) -> dict[str, str | None]:

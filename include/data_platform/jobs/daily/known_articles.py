@@ -36,10 +36,13 @@ class KnownArticles:
 
     Args:
         adapter: has them.
+        last_try: whether nobody tries again if a store does not answer now; else an error that may pass is raised,
+            since without that store an article that the other one missed would get another id.
     """
 
-    def __init__(self, adapter: StorageAdapter) -> None:
+    def __init__(self, adapter: StorageAdapter, *, last_try: bool = True) -> None:
         self._adapter = adapter
+        self._last_try = last_try
         first = adapter.mode.read_from
         self._sides = [first, *(side for side in adapter.mode.sides if side is not first)]
         self._failed: dict[ReadSource, DataPlatformError] = {}
@@ -84,6 +87,8 @@ class KnownArticles:
         try:
             answer = question(self._adapter.store(side))  # type: ignore[arg-type]
         except DataPlatformError as error:
+            if error.retryable and not self._last_try:
+                raise
             # Its write says the same, loudly; the other store is to be written all the same (DESIGN §2.6).
             _LOG.warning("%s does not say which articles it has: %s", side, error)
             self._failed[side] = error

@@ -19,7 +19,7 @@ from data_platform.jobs.daily.enriched import Enriched, EnrichmentState, enrichi
 from data_platform.jobs.daily.identify import identify_in
 from data_platform.jobs.daily.known_articles import KnownArticles
 from data_platform.jobs.daily.plan import DayPlan
-from data_platform.jobs.daily.visits import Visit, not_visited, record_visits, told_alerts
+from data_platform.jobs.daily.visits import Visit, not_visited, planned_sites, record_visits, told_alerts
 from data_platform.jobs.enrichment.choose import require_publishable
 from data_platform.managers.ledger.entry import LedgerEntry, SideRecord, Status, new_entry_id
 from data_platform.managers.ledger.run_ledger import RunLedger
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["DailyPipeline"]
 
 _LOG = logging.getLogger(__name__)
+#: Articles that could not be had, of all sites together, whose addresses are handed on.
+_NAMED = 10
 
 
 class DailyPipeline:
@@ -78,7 +80,6 @@ class DailyPipeline:
         Raises:
             ConfigurationError: the sites are a stand-in, and a store that is written is not on this machine.
         """
-        from data_platform.jobs.scraper.catalogue import choose_sites, load_sites
         from data_platform.jobs.scraper.rows import ROW_COLUMNS
         from data_platform.jobs.scraper.run import ScrapeOptions, scrape_sites
         from data_platform.jobs.scraper.site import SiteLimits
@@ -90,7 +91,7 @@ class DailyPipeline:
                 f"made-up news of {self.settings.scraper_base_url} is not written to {' and '.join(outside)}",
                 hint="take SCRAPER_BASE_URL out of the environment",
             )
-        sites = choose_sites(load_sites(self.settings.sites_source), self.plan.groups[number])
+        sites = planned_sites(plan.groups[number], self.settings.sites_source)
         columns: dict[str, list[Any]] = {name: [] for name in ROW_COLUMNS}
         visits: list[Visit] = []
 
@@ -107,11 +108,12 @@ class DailyPipeline:
             _LOG.log(logging.WARNING if visit.failed else logging.INFO, "%s", visit)
         return {"group": number, "staged": staged.to_dict(), "visits": [visit.to_dict() for visit in visits]}
 
-    def gather(self, groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def gather(self, groups: Sequence[Mapping[str, Any]], *, last_try: bool = True) -> dict[str, Any]:
         """Put the groups together: identify every article, each once, and record every visit.
 
         Args:
-            groups: of `scrape`. The sites of a group that is missing count as not read, and are recorded as such.
+            groups: of `scrape`. Sites of the plan that are in none of them count as not read, and are recorded as such.
+            last_try: whether this is not tried again if one of two stores does not answer; see `identify_in`.
 
         Returns:
             `staged`: the file of identified rows; `identity`: their account; `sites`: how many were visited and read,
@@ -126,13 +128,13 @@ class DailyPipeline:
         files = [StagedFile.from_dict(group["staged"]) for group in groups]
         rows = _together([self.staging.read(file).columns() for file in files])
         with self._adapter() as adapter:
-            identified = identify_in(adapter, rows)
+            identified = identify_in(adapter, rows, last_try=last_try)
         staged = self.staging.write("identified", plan.run_date, identified.columns, made_from=files)
         visits = [Visit.from_dict(values) for group in groups for values in group["visits"]]
-        lost = not_visited(plan, [group["group"] for group in groups], visits, sites_source=self.settings.sites_source)
+        lost = not_visited(plan, visits, sites_source=self.settings.sites_source)
         visits = sorted([*visits, *lost], key=lambda visit: visit.site)
         not_copied = record_visits(visits, self.ledger, plan, database_url=self._database_url)
-        alerts = told_alerts(self.ledger, plan.run_date)
+        alerts = [*told_alerts(self.ledger, plan.run_date), *identified.alerts]
         if not_copied:
             alerts.append(f"scrape_runs does not say what was found at the sites: {not_copied}")
         for alert in alerts:
@@ -147,6 +149,7 @@ class DailyPipeline:
                 "failed": {visit.site: visit.category for visit in visits if visit.failed},
                 "articles": sum(visit.articles for visit in visits),
                 "articles_failed": sum(visit.articles_failed for visit in visits),
+                "missed": [url for visit in visits for url in visit.missed][:_NAMED],
             },
             "alerts": alerts,
         }
@@ -240,11 +243,17 @@ class DailyPipeline:
         why = f"one side of {self.plan.mode.backend}"
         mode = StorageMode(backend=StorageBackend(side.value), read_from=side, backend_source=why, read_source=why)
         counts: dict[str, dict[str, int]] = {}
+        told: dict[str, Any] = {}
         failed: list[DataPlatformError] = []
         with self._adapter(mode, staged=day.staged) as adapter, self._writing(day, side, adapter) as (cells, unread):
             rows = self.staging.read(day.staged).columns()
             try:
-                counts["insert"] = adapter.insert_rows(rows, allow_update=True).counts
+                outcome = adapter.insert_rows(rows, allow_update=True)
+                counts["insert"] = outcome.counts
+                told = {
+                    "new_agencies": list(outcome.new_agencies),
+                    "rejected_by_reason": dict(outcome.rejected_by_reason),
+                }
             except DataPlatformError as error:
                 failed.append(error)
             if unread is not None and not failed:
@@ -263,7 +272,7 @@ class DailyPipeline:
             if failed:
                 raise failed[0]
         _LOG.info("%s: %s", side, counts)
-        return {"side": side.value, "staged_file": day.staged.uri, "counts": counts}
+        return {"side": side.value, "staged_file": day.staged.uri, "counts": counts, **told}
 
     def record(self, day: DayRecord) -> dict[str, Any]:
         """Write down how the run ended; it is there before anything is raised.
@@ -285,7 +294,8 @@ class DailyPipeline:
             },
             rows=day.rows,
             staged_file=day.staged_file,
-            facts=day.facts | {"started_by": self.started_by, "first": self.plan.first.isoformat()},
+            facts=day.facts
+            | {"started_by": self.started_by, "first": self.plan.first.isoformat(), "part": self.plan.part},
         )
         self.ledger.record(entry)
         told = day.lines(self.plan)

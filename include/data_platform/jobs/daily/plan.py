@@ -88,6 +88,13 @@ class DayPlan:
         return sum(map(len, self.groups))
 
     @property
+    def part(self) -> str:
+        """Of what part of the day's news this is, in words; "" if it is of all of it, as a reader waits for it."""
+        if self.options.sites:
+            return f"only {', '.join(self.options.sites)}"
+        return "" if self.first <= self.run_date <= self.last else f"only {self.first} to {self.last}"
+
+    @property
     def site_seconds(self) -> float:
         """How long one site may take: a wide window has many more articles, all at the same pace.
 

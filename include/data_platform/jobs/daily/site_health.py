@@ -22,6 +22,8 @@ _FAILURES = 3
 RECENT_DAYS = 90
 #: Days with articles that a rhythm is learned from; of fewer nothing can be said.
 _LEARNED_FROM = 5
+#: Of a site that nobody saw an article of in so many runs, a Sunday's with its 30 days among them, none is to be seen.
+_NEVER = 30
 #: A site is silent after so many times the longest gap that is usual for it, and never before a week.
 _PATIENCE = 2.0
 _LEAST_DAYS = 7
@@ -56,8 +58,8 @@ class SiteAlert:
 
     Attributes:
         site: its key.
-        what: "failing" or "silent".
-        runs: failing: how many of its newest runs failed in a row.
+        what: "failing", "silent" or "never".
+        runs: failing: how many of its newest runs failed in a row; never: how many saw no article.
         category: failing: why the newest one did.
         days: silent: days since its newest article.
         usual_days: silent: the gap between days with articles that is usual for it.
@@ -74,6 +76,8 @@ class SiteAlert:
         """Return it in words."""
         if self.what == "failing":
             return f"{self.site}: failed {self.runs} runs in a row ({self.category})"
+        if self.what == "never":
+            return f"{self.site}: not one article in {self.runs} runs; is its address in the catalogue the right one?"
         return f"{self.site}: no article for {self.days} days; up to {self.usual_days} are usual for it"
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,6 +117,10 @@ def _silent(site: str, runs: Mapping[date, SiteRun], today: date) -> SiteAlert |
     recent = [day for day in days if day >= today - timedelta(days=RECENT_DAYS)]
     if len(recent) >= _LEARNED_FROM:
         days = recent
+    read = [run for run in runs.values() if not run.failed]
+    # Articles without a date are articles, of which no rhythm can be learned.
+    if not days and len(read) >= _NEVER and not any(run.articles for run in read):
+        return SiteAlert(site=site, what="never", runs=len(read))
     if len(days) < _LEARNED_FROM:
         return None
     gaps = sorted((later - earlier).days for earlier, later in pairwise(days))

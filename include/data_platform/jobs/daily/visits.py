@@ -19,18 +19,31 @@ from data_platform.models.sites import Site
 if TYPE_CHECKING:
     from data_platform.jobs.scraper.outcome import SiteOutcome
 
-__all__ = ["NOT_VISITED", "SCRAPE", "Visit", "not_visited", "record_visits", "site_history", "told_alerts"]
+__all__ = [
+    "NOT_VISITED",
+    "SCRAPE",
+    "Visit",
+    "not_visited",
+    "planned_sites",
+    "record_visits",
+    "site_history",
+    "told_alerts",
+]
 
 _LOG = logging.getLogger(__name__)
 #: The kind of ledger entry: what a run found at every site.
 SCRAPE = "scrape"
 #: Why a site was not read that nobody got to; besides the words of `ScrapeError.category`.
 NOT_VISITED = "not_visited"
+_GROUP_FAILED = "the task that was to read it, with others, failed; its log says why"
+_TAKEN_OUT = "it is not in the catalogue any more"
 #: So far back every run is read, for a site's rhythm.
 _HISTORY = timedelta(days=RECENT_DAYS)
 #: Before that so many runs for a Sunday, which look a month back: of a site that publishes now and then, or has been
 #: silent for months, the others say nothing any more.
 _SUNDAYS = 45
+#: Articles of one site that could not be had whose addresses are handed on.
+_MISSED = 3
 _INSERT = """
     INSERT INTO scrape_runs (agency_key, status, error_category, error_message, articles_scraped, articles_saved,
                              execution_time_seconds, fallback_triggered, scraped_at)
@@ -53,6 +66,7 @@ class Visit:
         opened: articles asked for.
         articles: those that became rows.
         articles_failed: those that could not be had.
+        missed: the first of them, by address, each with the reason.
         newest: the day of the newest one; None if there was none.
         fallback: whether the site was read in another way than the catalogue says.
         notes: what was out of the ordinary.
@@ -73,6 +87,7 @@ class Visit:
     notes: Sequence[str]
     seconds: float
     scraped_at: datetime
+    missed: Sequence[str] = ()
 
     @classmethod
     def of(cls, outcome: SiteOutcome, run_date: date) -> Self:
@@ -97,17 +112,18 @@ class Visit:
             notes=[note.value for note in outcome.notes],
             seconds=round(outcome.seconds, 2),
             scraped_at=outcome.started_at,
+            missed=[f"{failure.url} ({failure.category})" for failure in outcome.failures[:_MISSED]],
         )
 
     @classmethod
-    def not_visited(cls, site: Site, at: datetime) -> Self:
-        """Return the outcome of a site that nobody got to, since the task of its group failed: it was not read."""
+    def not_visited(cls, site: str, agency: str, at: datetime, *, why: str = _GROUP_FAILED) -> Self:
+        """Return the outcome of a site that nobody got to: it was not read."""
         return cls(
-            site=site.key,
-            agency=site.agency,
+            site=site,
+            agency=agency,
             failed=True,
             category=NOT_VISITED,
-            message="the task that was to read it, with others, failed; its log says why",
+            message=why,
             opened=0,
             articles=0,
             articles_failed=0,
@@ -121,10 +137,11 @@ class Visit:
     def __str__(self) -> str:
         """Return it as a line of a log."""
         if self.failed:
-            return f"{self.site}: FAILED ({self.category}) after {self.seconds:.1f} s: {self.message}"
+            lost = f"; not to be had: {', '.join(self.missed)}" if self.missed else ""
+            return f"{self.site}: FAILED ({self.category}) after {self.seconds:.1f} s: {self.message}{lost}"
         told = [
             f"{self.articles} articles",
-            *([f"{self.articles_failed} not to be had"] if self.articles_failed else []),
+            *([f"{self.articles_failed} not to be had: {', '.join(self.missed)}"] if self.articles_failed else []),
         ]
         return f"{self.site}: {', '.join([*told, *self.notes])}, {self.seconds:.1f} s"
 
@@ -133,6 +150,7 @@ class Visit:
         return asdict(self) | {
             "newest": self.newest.isoformat() if self.newest else None,
             "notes": list(self.notes),
+            "missed": list(self.missed),
             "scraped_at": self.scraped_at.isoformat(),
         }
 
@@ -143,25 +161,42 @@ class Visit:
         return cls(**{**values, "newest": newest, "scraped_at": datetime.fromisoformat(values["scraped_at"])})
 
 
-def not_visited(
-    plan: DayPlan, back: Collection[int], visits: Sequence[Visit], *, sites_source: str = ""
-) -> list[Visit]:
-    """Return the outcome of each site whose group did not come back; the same ones, if they are asked for again.
+def not_visited(plan: DayPlan, visits: Sequence[Visit], *, sites_source: str = "") -> list[Visit]:
+    """Return the outcome of each planned site that nobody got to; the same ones, if they are asked for again.
+
+    Those are the sites of groups that did not come back, and those that left the catalogue since the plan was made.
 
     Args:
         plan: of the run.
-        back: numbers of the groups that came back.
-        visits: of their sites.
+        visits: of the sites of the groups that came back.
         sites_source: path or URL of site_urls.yaml; "" for the shipped one.
     """
-    from data_platform.jobs.scraper.catalogue import choose_sites, load_sites
-
-    keys = [key for number, its in enumerate(plan.groups) if number not in back for key in its]
-    lost = choose_sites(load_sites(sites_source), keys) if keys else ()
-    if lost:
-        _LOG.error("%d sites were not visited, since their groups failed: %s", len(lost), ", ".join(keys))
+    found = {visit.site for visit in visits}
+    keys = [key for its in plan.groups for key in its if key not in found]
+    if not keys:
+        return []
+    there = {site.key: site for site in planned_sites(keys, sites_source)}
+    _LOG.error("%d sites were not visited: %s", len(keys), ", ".join(keys))
     at = min((visit.scraped_at for visit in visits), default=utc_now())
-    return [Visit.not_visited(site, at + timedelta(microseconds=n)) for n, site in enumerate(lost, start=1)]
+    lost = []
+    for n, key in enumerate(keys, start=1):
+        # What its agency is called is not known any more; nearly always it is the key.
+        agency, why = (there[key].agency, _GROUP_FAILED) if key in there else (key, _TAKEN_OUT)
+        lost.append(Visit.not_visited(key, agency, at + timedelta(microseconds=n), why=why))
+    return lost
+
+
+def planned_sites(keys: Collection[str], sites_source: str = "") -> list[Site]:
+    """Return the sites of a plan that the catalogue still has: one that was taken out since costs the others nothing.
+
+    Args:
+        keys: of the sites.
+        sites_source: path or URL of site_urls.yaml; "" for the shipped one.
+    """
+    from data_platform.jobs.scraper.catalogue import load_sites
+
+    wanted = set(keys)
+    return [site for site in load_sites(sites_source) if site.key in wanted]
 
 
 def record_visits(visits: Iterable[Visit], ledger: RunLedger, plan: DayPlan, *, database_url: str = "") -> str:
@@ -193,7 +228,7 @@ def record_visits(visits: Iterable[Visit], ledger: RunLedger, plan: DayPlan, *, 
         run_date=plan.run_date,
         operation="scrape",
         rows=sum(visit.articles for visit in visits),
-        facts={"sites": sites},
+        facts={"sites": sites, "missed": {visit.site: list(visit.missed) for visit in visits if visit.missed}},
     )
     ledger.record(entry)
     if not database_url:

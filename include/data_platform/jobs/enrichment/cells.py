@@ -33,18 +33,20 @@ _MOST = ("most_specific_theme_code", "most_specific_theme_label")
 
 @dataclass(frozen=True)
 class Mark:
-    """Which parts of a row are known to be approximate.
+    """Which parts of a row are known to be approximate, or not to be all of it.
 
     Attributes:
-        theme: whether its theme is.
+        theme: whether its theme is approximate.
         summary: whether its summary is.
+        partial: whether deeper levels of its theme were still to come when it was written.
     """
 
     theme: bool = False
     summary: bool = False
+    partial: bool = False
 
     def of(self, part: str) -> bool:
-        """Return whether a part is."""
+        """Return whether a part is approximate."""
         return self.theme if part == THEME else self.summary
 
 

@@ -207,6 +207,7 @@ class CogfyEnricher:
                 summary=summary,
                 enricher=self.name,
                 version=self.version,
+                partial=bool(chain.themes) and not all(levels),
                 notes=chain.notes,
             )
         )

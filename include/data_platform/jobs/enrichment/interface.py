@@ -45,6 +45,7 @@ class Enrichment:
         enricher: who says so.
         version: in which form.
         approximate: whether it is a stand-in for a real classification.
+        partial: whether deeper levels of the theme may come later, since nobody waited any longer for them.
         notes: words for what was left out, such as "level_3_not_below_level_2".
     """
 
@@ -54,6 +55,7 @@ class Enrichment:
     enricher: str
     version: str
     approximate: bool = False
+    partial: bool = False
     notes: tuple[str, ...] = ()
 
 

@@ -28,6 +28,7 @@ from data_platform.managers.interface import WriteOutcome
 from data_platform.managers.storage_mode import ReadSource
 from data_platform.managers.write_rules import complete, last_of_each
 from data_platform.models.columns import THEME_COLUMNS
+from data_platform.models.days import day_of
 from data_platform.settings import Settings
 from data_platform.sources.given import batch_of_columns, batch_of_frame
 from data_platform.sources.judged import judge
@@ -129,7 +130,9 @@ class EnrichmentJob:
         return self.enricher is not None and self.enricher.waits
 
     def pick(self, window: Window, *, fresh: Mapping[str, Sequence[Any]] | None = None) -> Picked:
-        """Return the rows without a theme or a summary; for a real enricher also those with approximate ones.
+        """Return the rows without a theme or a summary; for a real enricher also approximate and partial ones.
+
+        A row whose text could not be had waits for it: what is made of a title alone would stay when the text is there.
 
         Args:
             window: the days that are looked at in the store.
@@ -142,12 +145,16 @@ class EnrichmentJob:
             lacking += self._lacking([row for row in rows if row["unique_id"] not in its], window)
         if self.enricher is None:
             return Picked(skipped=dict.fromkeys((row["unique_id"] for row in lacking), "no_enricher"))
-        lacking.sort(key=lambda row: (row["published_at"], row["unique_id"]), reverse=True)
-        chosen, over = lacking[: self._most_rows], lacking[self._most_rows :]
+        bare = [row["unique_id"] for row in lacking if not row["content"]]
+        whole = [row for row in lacking if row["content"]]
+        whole.sort(key=lambda row: (row["published_at"], row["unique_id"]), reverse=True)
+        chosen, over = whole[: self._most_rows], whole[self._most_rows :]
         return Picked(
             rows=tuple(chosen),
             fresh=new.intersection(row["unique_id"] for row in chosen),
-            skipped=dict.fromkeys((row["unique_id"] for row in over), "over_the_limit"),
+            skipped=dict.fromkeys(bare, "without_text")
+            | dict.fromkeys((row["unique_id"] for row in over), "over_the_limit"),
+            leaving=frozenset(row["unique_id"] for row in whole if day_of(row["published_at"]) <= window.begin),
         )
 
     def submit(self, picked: Picked) -> Progress:
@@ -190,6 +197,7 @@ class EnrichmentJob:
         written = [cells for cells in made if cells.parts]
         nothing = {cells.enrichment.unique_id: "nothing_better" for cells in made if not cells.parts}
         skipped = {**picked.skipped, **nothing}
+        left = picked.leaving - {cells.enrichment.unique_id for cells in made}
         account = EnrichmentAccount(
             enricher=self.enricher.name if self.enricher else "",
             picked=len(progress.ready) + len(progress.pending) + len(progress.failed) + len(picked.skipped),
@@ -197,6 +205,7 @@ class EnrichmentJob:
             pending=len(progress.pending),
             failed=len(progress.failed),
             skipped=len(skipped),
+            leaving=len(left),
             failed_by_reason=progress.failed_by_reason,
             skipped_by_reason=counted(skipped),
             notes=dict(Counter(note for cells in written for note in cells.enrichment.notes)),
@@ -264,7 +273,12 @@ class EnrichmentJob:
         approximate = self.enricher is None or self.enricher.approximate
         # Whether a value is approximate matters only to an enricher that may replace it.
         marks = {} if approximate else self._marks([row["unique_id"] for row in rows], window)
-        return [row for row in rows if missing_parts(row, marks.get(row["unique_id"], Mark()), approximate=approximate)]
+
+        def lacks(row: Row) -> bool:
+            mark = marks.get(row["unique_id"], Mark())
+            return mark.partial or bool(missing_parts(row, mark, approximate=approximate))
+
+        return [row for row in rows if lacks(row)]
 
     def _marks(self, unique_ids: Sequence[str], window: Window) -> Mapping[str, Mark]:
         if self._provenance is None or not unique_ids:
@@ -291,7 +305,12 @@ class EnrichmentJob:
         rows: list[Row] = complete(last_of_each(read.cleaned.batch.filter(read.admitted))).to_pylist()
         there = self._rows([row["unique_id"] for row in rows])
         kept = {uid: {name: known[name] for name in _ITS_CELLS} for uid, known in there.items()}
-        made: list[Row] = [{**row, **kept.get(row["unique_id"], {})} for row in rows]
+        # A text that could not be had this time is, after the write, the one that the store has.
+        texts = {uid: known["content"] for uid, known in there.items()}
+        made: list[Row] = [
+            {**row, **kept.get(row["unique_id"], {}), "content": row["content"] or texts.get(row["unique_id"])}
+            for row in rows
+        ]
         return made, frozenset(row["unique_id"] for row in rows if row["unique_id"] not in there)
 
     def _rows(self, unique_ids: Sequence[str]) -> dict[str, Row]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import LiteralString
 
@@ -54,6 +54,7 @@ class _Said:
 
     at: datetime
     approximate: bool
+    partial: bool = False
 
 
 class Provenance:
@@ -72,7 +73,9 @@ class Provenance:
         self._from_ledger: tuple[date, dict[tuple[str, str], _Said]] | None = None
 
     def marks(self, unique_ids: Sequence[str], *, since: date) -> dict[str, Mark]:
-        """Return which rows have approximate values, by the newest record of each part.
+        """Return which rows have approximate or partial values, by the newest record of each part.
+
+        That a theme is partial stands in the ledger alone.
 
         Args:
             unique_ids: the rows.
@@ -89,12 +92,18 @@ class Provenance:
             of_table = []
         for uid, part, said in of_table:
             before = known.get((uid, part))
-            if before is None or said.at >= before.at:
+            if before is None:
                 known[uid, part] = said
+            elif said.at >= before.at:
+                known[uid, part] = replace(said, partial=before.partial)
         found: dict[str, Mark] = {}
         for uid in unique_ids:
             theme, summary = (known.get((uid, part)) for part in _PARTS)
-            mark = Mark(theme=bool(theme and theme.approximate), summary=bool(summary and summary.approximate))
+            mark = Mark(
+                theme=bool(theme and theme.approximate),
+                summary=bool(summary and summary.approximate),
+                partial=bool(theme and theme.partial),
+            )
             if mark != Mark():
                 found[uid] = mark
         return found
@@ -118,12 +127,12 @@ class Provenance:
             return
         now = utc_now()
         self._from_ledger = None
-        groups: dict[tuple[str, str, bool, frozenset[str]], list[str]] = {}
+        groups: dict[tuple[str, str, bool, bool, frozenset[str]], list[str]] = {}
         for cells in given:
             its = cells.enrichment
-            key = (its.enricher, its.version, its.approximate, cells.parts)
+            key = (its.enricher, its.version, its.approximate, its.partial, cells.parts)
             groups.setdefault(key, []).append(its.unique_id)
-        for (enricher, version, approximate, parts), ids in groups.items():
+        for (enricher, version, approximate, partial, parts), ids in groups.items():
             self.ledger.record(
                 LedgerEntry(
                     kind=ENRICHMENT,
@@ -134,7 +143,8 @@ class Provenance:
                     operation="+".join(part for part in _PARTS if part in parts),
                     rows=len(ids),
                     ids=IdList.of(ids),
-                    facts={"enricher": enricher, "version": version, "approximate": approximate},
+                    facts={"enricher": enricher, "version": version, "approximate": approximate}
+                    | ({"partial": True} if partial else {}),
                 )
             )
         if self._database_url:
@@ -186,7 +196,7 @@ class Provenance:
         known: dict[tuple[str, str], _Said] = {}
         # A day earlier: a run may be for the day before the one on which its rows are dated.
         for entry in self.ledger.entries(ENRICHMENT, since=since - timedelta(days=1)):
-            said = _Said(entry.at, bool(entry.facts.get("approximate")))
+            said = _Said(entry.at, bool(entry.facts.get("approximate")), bool(entry.facts.get("partial")))
             for uid in self.ledger.ids(entry.ids):
                 known |= {(uid, part): said for part in entry.operation.split("+")}
         self._from_ledger = (since, known)

@@ -50,11 +50,14 @@ class Picked:
         rows: those to hand over, the newest first.
         fresh: ids of those that the store does not have yet.
         skipped: ids of rows that lack something and are not handed over -> the reason.
+        leaving: ids of rows of the first day that is looked at, which a run for the next day does not look at any more;
+            not of those without a text.
     """
 
     rows: tuple[Row, ...] = ()
     fresh: frozenset[str] = frozenset()
     skipped: Mapping[str, str] = field(default_factory=dict)
+    leaving: frozenset[str] = frozenset()
 
     @property
     def unique_ids(self) -> list[str]:
@@ -63,12 +66,16 @@ class Picked:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `finish` needs of this, as JSON values: all but the rows."""
-        return {"fresh": sorted(self.fresh), "skipped": dict(self.skipped)}
+        return {"fresh": sorted(self.fresh), "skipped": dict(self.skipped), "leaving": sorted(self.leaving)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Picked:
         """Read what `to_dict` wrote."""
-        return cls(fresh=frozenset(values["fresh"]), skipped=dict(values["skipped"]))
+        return cls(
+            fresh=frozenset(values["fresh"]),
+            skipped=dict(values["skipped"]),
+            leaving=frozenset(values.get("leaving", ())),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +89,7 @@ class EnrichmentAccount:
         pending: rows to be asked for again on a later day.
         failed: rows for which the enricher has nothing, this time.
         skipped: rows that were not handed over, or for which it has nothing better than they have.
+        leaving: of those that were not enriched, rows that the next run does not look at any more; in the others, too.
         failed_by_reason: how many for each reason.
         skipped_by_reason: the same.
         notes: words for codes that were left out -> how many rows.
@@ -94,6 +102,7 @@ class EnrichmentAccount:
     pending: int
     failed: int
     skipped: int
+    leaving: int = 0
     failed_by_reason: Mapping[str, int] = field(default_factory=dict)
     skipped_by_reason: Mapping[str, int] = field(default_factory=dict)
     notes: Mapping[str, int] = field(default_factory=dict)

@@ -1,8 +1,10 @@
 """Rows that are published though PostgreSQL does not hold them: which stay, and what became of all others.
 
 Rows that admission refuses (no date, no title, …) stay published as they are in `data/train-undated.parquet`, until
-their reject is replayed or discarded. When the sync takes a dataset over, every row that was published is accounted for
-before anything is written: it is in news, it is held, it was deleted, or nobody can explain it.
+their reject is replayed or discarded. A good row is never held, whatever reject of its id is open: that is of another
+version of it, and whoever discards it does not mean this one. When the sync takes a dataset over, every row that was
+published is accounted for before anything is written: it is in news, it is held, it was deleted, or nobody can explain
+it.
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ from data_platform.managers.hub.adoption import AdoptedState
 from data_platform.managers.hub.layout import UNDATED, partition_path
 from data_platform.managers.hub.state import State
 from data_platform.managers.postgres.news_snapshot import Absent, NewsSnapshot
+from data_platform.models.admission import clean, reject_reasons
 from data_platform.models.columns import NORMAL_SCHEMA
 from data_platform.sources.judged import payload_digest, payloads_of
 
-__all__ = ["account_for", "released_since", "still_held", "vanished"]
+__all__ = ["account_for", "refused_rows", "released_since", "still_held", "vanished"]
 
 #: Ids that an account names.
 _NAMED = 20
@@ -72,11 +75,13 @@ def account_for(news: NewsSnapshot, state: State, cells: OtherCells | None = Non
     pa.default_memory_pool().release_unused()
     absent_ids = ids.filter(pc.invert(there))
     absent = _absent(news, absent_ids, extracted.filter(pc.invert(there)))
-    rejected = _rows_with(state, paths, ids, absent.rejected)
+    published_rejects = _rows_with(state, paths, ids, absent.rejected)
+    rejected = refused_rows(published_rejects)
+    good = published_rejects.num_rows - rejected.num_rows
     undated = _undated(state)
     held = pa.concat_tables([_without(undated, _released(news, undated)), rejected])
     counts = Counter(absent_ids.to_pylist())
-    unexplained = sorted(absent.unknown)
+    unexplained = sorted(absent.unknown | ({*_ids(published_rejects)} - {*_ids(rejected)}))
     duplicates = state.plan.duplicates if isinstance(state, AdoptedState) else 0
     published = len(ids)
     found = ids.filter(there)
@@ -89,7 +94,7 @@ def account_for(news: NewsSnapshot, state: State, cells: OtherCells | None = Non
         released=undated.num_rows + rejected.num_rows - held.num_rows,
         deleted=sum(counts[uid] for uid in absent.buried),
         duplicates=duplicates + len(found) - in_postgres,
-        unexplained=sum(counts[uid] for uid in unexplained),
+        unexplained=sum(counts[uid] for uid in absent.unknown) + good,
         unexplained_ids=unexplained[:_NAMED],
         new=stored - in_postgres,
         changed=None if cells is None else len(cells.ids),
@@ -98,6 +103,12 @@ def account_for(news: NewsSnapshot, state: State, cells: OtherCells | None = Non
         unasked_ids=sorted(cells.unasked)[:_NAMED] if cells else (),
     )
     return account, held
+
+
+def refused_rows(rows: pa.Table) -> pa.Table:
+    """Return those of some rows of the dataset that PostgreSQL must reject as they are."""
+    kept = [batch.filter(reject_reasons(clean(batch).batch)[0].is_valid()) for batch in rows.to_batches()]
+    return pa.Table.from_batches(kept, rows.schema)
 
 
 def vanished(news: NewsSnapshot, state: State, months: Collection[str]) -> list[str]:
@@ -152,6 +163,10 @@ def _rows_with(state: State, paths: pa.Array, ids: pa.Array, wanted: frozenset[s
     places = paths.filter(pc.is_in(ids, value_set=value_set)).unique().to_pylist()
     found = [state.rows(path) for path in sorted(places)]
     return pa.concat_tables([t.filter(pc.is_in(t.column("unique_id"), value_set=value_set)) for t in found])
+
+
+def _ids(rows: pa.Table) -> list[str]:
+    return list(rows.column("unique_id").to_pylist())
 
 
 def _undated(state: State) -> pa.Table:

@@ -25,7 +25,10 @@ from data_platform.managers.storage_mode import ReadSource
 __all__ = ["Sides", "SyncPlan", "few", "make_plan", "require_allowed", "require_complete"]
 
 #: Inserts only, and nothing that PostgreSQL has deleted; a migration would bring deleted articles back.
-_BRING_IN = "bring them in first (python -m data_platform reconcile --repair from-postgres, without --allow-delete)"
+_BRING_IN = (
+    "bring them in first (python -m data_platform reconcile --repair from-postgres --assume-mode postgres, without "
+    "--allow-delete)"
+)
 
 
 @dataclass(frozen=True)
@@ -211,7 +214,8 @@ def require_allowed(plan: SyncPlan, where: str, *, overwrite: bool) -> None:
         )
     if account is not None and account.unexplained:
         raise IntegrityError(
-            f"{where}: {account.unexplained:,} published rows are unknown to PostgreSQL and would go: "
+            f"{where}: {account.unexplained:,} published rows are unknown to PostgreSQL, or were refused there in "
+            "another version, and would go: "
             f"{few(account.unexplained_ids)}",
             hint=f"{_BRING_IN}; to let them go, choose --overwrite",
         )

@@ -21,6 +21,8 @@ from data_platform.models.theme_cells import ThemeIndex
 __all__ = ["Cells", "look_at_cells", "one_sided", "rows_at"]
 
 _LONGEST_CELL = 200
+#: What a difference is told as that lies in no cell: a row stands in another month's file than its own.
+FILE = "file"
 #: What a row of one side only is known by.
 _KNOWN_BY = ("agency", "published_at", "title", "url", "extracted_at")
 _COUNTED = tuple(name for name in COLUMN_NAMES if name != "extracted_at")
@@ -63,7 +65,13 @@ class Cells:
 
 
 def look_at_cells(
-    sides: Sides, rows: Mapping[str, str], themes: ThemeIndex, *, leave_out: Collection[str] = (), most: int
+    sides: Sides,
+    rows: Mapping[str, str],
+    themes: ThemeIndex,
+    *,
+    misfiled: Mapping[str, str],
+    leave_out: Collection[str] = (),
+    most: int,
 ) -> Cells:
     """Look at rows that both stores have with other digests.
 
@@ -71,6 +79,7 @@ def look_at_cells(
         sides: both stores.
         rows: unique_id -> path of its partition in the dataset.
         themes: the known themes.
+        misfiled: unique_id -> path of its month, of rows that the dataset has in another one's file.
         leave_out: ids that are not looked at.
         most: rows that are shown cell by cell.
     """
@@ -89,7 +98,9 @@ def look_at_cells(
             if its.num_rows:
                 looked_at = its.filter(pa.array(fresh, pa.bool_()))
                 for uid, kinds, values in _judged(sides, looked_at, themes):
-                    if kinds:
+                    if uid in misfiled:
+                        cells.add(uid, path, values | {FILE: (path, misfiled[uid])}, most=most)
+                    elif kinds:
                         cells.explained[uid] = kinds
                     else:
                         cells.add(uid, path, values, most=most)

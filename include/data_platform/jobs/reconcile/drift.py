@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_platform.jobs.hf_sync.held import still_held
+from data_platform.jobs.hf_sync.held import refused_rows, still_held
 from data_platform.jobs.progress import Progress
 from data_platform.jobs.reconcile.cells import Cells, look_at_cells, one_sided, rows_at
 from data_platform.jobs.reconcile.partitions import Found, Memory, Partition, Sides, compare_partition
@@ -27,7 +27,6 @@ from data_platform.managers.hub.scratch import scratch_folder
 from data_platform.managers.hub.state import Snapshot
 from data_platform.managers.ledger.run_ledger import RunLedger
 from data_platform.managers.postgres.news_snapshot import NewsSnapshot
-from data_platform.models.admission import clean, reject_reasons
 from data_platform.models.columns import COLUMN_NAMES, NORMAL_SCHEMA
 from data_platform.models.theme_cells import ThemeIndex
 from data_platform.settings import Settings
@@ -140,6 +139,7 @@ def find_drift(
         buried=account.buried,
         repeated=sorted({uid for uid, _ in found.repeated}),
         released=account.released,
+        misfiled=sorted(found.misfiled.keys() - account.pending),
     )
     return Looked(drift=drift, partitions=partitions, memory=memory)
 
@@ -175,7 +175,9 @@ def _explain(account: _Account, sides: Sides, ledger: RunLedger, themes: ThemeIn
     """Look for the reasons of all that differs."""
     found = account.found
     account.pending = {uid for uid in account.pending if found.has(uid)}
-    account.cells = look_at_cells(sides, found.different, themes, leave_out=account.pending, most=most)
+    account.cells = look_at_cells(
+        sides, found.different, themes, misfiled=found.misfiled, leave_out=account.pending, most=most
+    )
     rejected, buried = set[str](), set[str]()
     for part in _parts(sorted(found.only_source)):
         absent = sides.news.absent(part)
@@ -199,8 +201,7 @@ def _refused(sides: Sides, found: Found, rejected: list[str]) -> frozenset[str]:
     """
     refused: set[str] = set()
     for batch in rows_at(sides, found.only_source, rejected):
-        fields, _ = reject_reasons(clean(batch).batch)
-        refused.update(batch.filter(fields.is_valid()).column("unique_id").to_pylist())
+        refused.update(refused_rows(pa.Table.from_batches([batch])).column("unique_id").to_pylist())
     return frozenset(refused)
 
 

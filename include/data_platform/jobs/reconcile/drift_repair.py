@@ -80,6 +80,7 @@ class DriftRepair:
     Attributes:
         direction: "from-postgres" or "from-huggingface": the store that rows follow.
         allow_delete: whether rows that the leading store does not have were to be deleted.
+        delete_buried: whether rows that PostgreSQL has deleted were to be deleted from the dataset.
         dry_run: whether nothing was written.
         missed: what was done about writes that the run ledger had open.
         found: the comparison that the repair went by.
@@ -94,6 +95,7 @@ class DriftRepair:
     missed: RepairOutcome
     found: Comparison
     sides: Mapping[str, SideRepair]
+    delete_buried: bool = False
     after: Comparison | None = None
     notes: tuple[str, ...] = ()
 
@@ -118,6 +120,7 @@ class DriftRepair:
         return {
             "direction": self.direction,
             "allow_delete": self.allow_delete,
+            "delete_buried": self.delete_buried,
             "dry_run": self.dry_run,
             **self.totals(),
             "sides": {

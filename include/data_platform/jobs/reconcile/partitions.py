@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from data_platform.errors import LedgerError
 from data_platform.managers.hub.adoption import AdoptedState
-from data_platform.managers.hub.layout import month_of_path
+from data_platform.managers.hub.layout import month_of_path, months_of, partition_path
 from data_platform.managers.hub.reader import partition_batches
 from data_platform.managers.hub.state import Snapshot, State
 from data_platform.managers.ledger.write_once import WriteOnceObjects
@@ -113,6 +113,7 @@ class Found:
         only_source: rows of the dataset that are not in this month of PostgreSQL.
         only_target: the other way round.
         repeated: ids that stand more than once in the dataset, with path.
+        misfiled: rows of the dataset that stand in another month's file than their own, with the path of their own.
         days: (day, agency) -> rows in the dataset and in PostgreSQL, where they differ.
     """
 
@@ -120,6 +121,7 @@ class Found:
     only_source: dict[str, str] = field(default_factory=dict)
     only_target: dict[str, str] = field(default_factory=dict)
     repeated: list[tuple[str, str]] = field(default_factory=list)
+    misfiled: dict[str, str] = field(default_factory=dict)
     days: dict[tuple[Any, str], tuple[int, int]] = field(default_factory=dict)
 
     def has(self, uid: str) -> bool:
@@ -147,6 +149,7 @@ def compare_partition(sides: Sides, path: str, found: Found) -> Partition:
         days.update(zip(days_of(batch.column("published_at")).to_pylist(), _texts(batch, "agency"), strict=True))
         of_rows = row_digests(batch)
         digests += of_rows
+        found.misfiled |= _misfiled(batch, month)
         for uid, digest in zip(_texts(batch, "unique_id"), of_rows, strict=True):
             if uid in theirs:
                 found.repeated.append((uid, path))
@@ -214,6 +217,14 @@ class Memory:
         name = f"{_FOLDER}/{at:%Y-%m-%d}/{at:%Y%m%dT%H%M%S.%fZ}-{entry_id}.json"
         self._objects.create(name, {**self._about, "partitions": settled})
         return name
+
+
+def _misfiled(batch: pa.RecordBatch, month: str) -> dict[str, str]:
+    """Return unique_id -> path of its own month, of rows in the file of another one."""
+    months = months_of(batch.column("published_at"))
+    elsewhere = pc.fill_null(pc.not_equal(months, month), False)
+    ids = pa.array(_texts(batch, "unique_id")).filter(elsewhere).to_pylist()
+    return dict(zip(ids, map(partition_path, months.filter(elsewhere).to_pylist()), strict=True))
 
 
 def _texts(batch: pa.RecordBatch, name: str) -> list[str]:

@@ -78,7 +78,7 @@ class Comparison:
         different: rows with other cells, without a reason. Must be 0.
         causes: of the rows without a reason, what is known of them: "missed" (the run ledger has the write open),
             "deleted in postgres", "repeated in the dataset", "no longer held".
-        columns: column -> how many of the different rows differ in it.
+        columns: column -> how many of the different rows differ in it; "file" where a row stands in another month's.
         days: São Paulo days and agencies with other counts: day, agency, source, target; the first of them.
         days_different: how many there are.
         differences: the first different rows, cell by cell: unique_id, path, column, source, target.
@@ -199,7 +199,8 @@ class Drift:
         only_in_target: rows of PostgreSQL alone.
         buried: those of `only_in_source` that were deleted in PostgreSQL.
         repeated: ids that stand more than once in the dataset; only a person can say which row goes.
-        released: ids of rows that the dataset holds for want of a date without a reason any more.
+        released: ids of rows that the dataset holds for want of a date without a reason any more; "" for one without.
+        misfiled: ids of rows that the dataset has in another month's file than their own.
     """
 
     comparison: Comparison
@@ -209,6 +210,7 @@ class Drift:
     buried: frozenset[str] = frozenset()
     repeated: Sequence[str] = ()
     released: Sequence[str] = ()
+    misfiled: Sequence[str] = ()
 
 
 def _counted(counts: Mapping[str, int]) -> str:

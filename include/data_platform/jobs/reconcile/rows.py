@@ -9,9 +9,10 @@ import pyarrow.compute as pc
 
 from data_platform.managers.interface import NewsStore
 from data_platform.managers.write_rules import same_cells
-from data_platform.models.columns import NORMAL_SCHEMA
+from data_platform.models.admission import clean
+from data_platform.models.columns import COLUMN_NAMES, NORMAL_SCHEMA
 
-__all__ = ["different", "places", "rows_in", "some", "take"]
+__all__ = ["different", "places", "rows_in", "soiled", "some", "take"]
 
 _SHOWN = 5
 
@@ -41,6 +42,15 @@ def different(old: pa.Table, new: pa.Table, columns: Sequence[str]) -> list[str]
     sides = [take(rows, common).combine_chunks().to_batches()[0] for rows in (old, new)]
     same = same_cells(sides[0], sides[1], columns)
     return list(pa.array(common, pa.string()).filter(pc.invert(same)).to_pylist())
+
+
+def soiled(rows: pa.Table) -> list[str]:
+    """Return the ids of rows that admission would clean: whoever takes them over gets other cells."""
+    if not rows.num_rows:
+        return []
+    batch = rows.select(COLUMN_NAMES).combine_chunks().to_batches()[0]
+    same = same_cells(batch, clean(batch).batch, COLUMN_NAMES)
+    return list(batch.filter(pc.invert(same)).column("unique_id").to_pylist())
 
 
 def some(ids: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -13,7 +14,7 @@ from data_platform.jobs.scraper.answers import Accept, Page, TimeBudgetError, is
 from data_platform.jobs.scraper.fetch import Visit
 from data_platform.jobs.scraper.hosts import HostRefusedError
 from data_platform.jobs.scraper.layouts import Layout
-from data_platform.jobs.scraper.markdown import CONTENT_MISSING
+from data_platform.jobs.scraper.markdown import CONTENT_MISSING, PLAIN_TEXT
 from data_platform.jobs.scraper.outcome import Account, Failure, Note, Row
 from data_platform.jobs.scraper.problems import (
     AntiBotError,
@@ -23,7 +24,7 @@ from data_platform.jobs.scraper.problems import (
     ScrapeError,
     UrlBrokenError,
 )
-from data_platform.jobs.scraper.records import Article, Listed, When
+from data_platform.jobs.scraper.records import BODY_MISSING, Article, Listed, When
 from data_platform.jobs.scraper.rows import scraped_row
 from data_platform.models.days import Days, day_of, utc_now
 from data_platform.models.urls import canonical_url
@@ -31,7 +32,7 @@ from data_platform.models.urls import canonical_url
 __all__ = ["Articles", "Fetches"]
 
 _LOG = logging.getLogger(__name__)
-#: Articles that may fail before it is the site's failure, and challenges on one page after which it is left alone.
+#: Articles of which most must be had, and challenges on one page after which a site is left alone.
 _FEW = 3
 
 
@@ -57,7 +58,7 @@ class Articles:
         notes: what was out of the ordinary.
         account: where the items went.
         rows: the rows of the window.
-        failures: those that could not be had.
+        failures: those that could not be had, and the rows without a text.
         is_late: whether one of them failed because the time was over.
         years: years of the days of all items seen.
     """
@@ -76,6 +77,8 @@ class Articles:
     is_late: bool = False
     years: set[int] = field(default_factory=set)
     _seen: set[str] = field(default_factory=set)
+    _textless: list[Failure] = field(default_factory=list)
+    _bodyless: int = 0
 
     async def take_page(
         self, items: Sequence[Listed], articles: Sequence[Article] | None, layout: Layout
@@ -126,22 +129,30 @@ class Articles:
         return days
 
     def problem(self) -> ScrapeError | None:
-        """Return what makes it the site's failure: its time was over, or most of its articles failed."""
+        """Return what makes it the site's failure: its time was over, or it gave hardly anything.
+
+        None of its articles could be had, be it one; or most of three or more could not, or have no text. One without
+        a text is no failure by itself, since there are articles with nothing but a picture; one whose page has not
+        even a place for a text was not had.
+        """
         if self.is_late:
             return TimeBudgetError(
                 f"the {self.visit.seconds:g} s that a site may take were over after {self.account.rows} rows",
                 hint="it is asked again later",
             )
-        failed = self.account.failed
-        if failed.total() < _FEW or 2 * failed.total() <= self.account.opened:
+        asked = self.account.opened - self.account.foreign
+        not_had = self.account.failed.total() + self._bodyless
+        lost = self.account.failed + Counter({Failure.NO_TEXT: len(self._textless)})
+        are_most_lost = lost.total() >= _FEW and 2 * lost.total() > asked
+        if not are_most_lost and not 0 < not_had == asked:
             return None
-        category = failed.most_common(1)[0][0]
-        first = next(failure for failure in self.failures if failure.category == category)
+        category = lost.most_common(1)[0][0]
+        first = next(failure for failure in (*self._textless, *self.failures) if failure.category == category)
         kinds: dict[str, type[ScrapeError]] = {
             kind.category: kind for kind in (NetworkError, AntiBotError, EmptyContentError, UrlBrokenError)
         }
         return kinds.get(category, HtmlChangedError)(
-            f"{failed.total()} of {self.account.opened} articles could not be had; the first: {first.message}"
+            f"{lost.total()} of {asked} articles could not be had; the first: {first}"
         )
 
     def _is_left_out(self, key: str, day: date | None) -> bool:
@@ -187,6 +198,10 @@ class Articles:
     def _take(self, article: Article, item: Listed) -> date | None:
         """Make a row of an article if it is of the window; return its day."""
         account = self.account
+        textless = _textless(article)
+        if textless is not None:
+            self._textless.append(textless)  # also one outside the window: it tells of the site all the same
+            self._bodyless += BODY_MISSING in article.notes
         if article.published is not None and _day(article.published) is None:
             account.implausible += 1
             self.notes[Note.IMPLAUSIBLE_DATE] = f"{article.url} says {article.published.instant.isoformat()}"
@@ -201,10 +216,21 @@ class Articles:
             # It goes on without a date, to be kept as a reject: dropped here it would be lost without a trace.
             account.without_date += 1
             self.notes[Note.WITHOUT_DATE] = article.url
+        if PLAIN_TEXT in article.notes:
+            self.notes[Note.PLAIN_TEXT] = article.url
         if CONTENT_MISSING in article.notes:
             account.content_missing += 1
             self.notes[Note.CONTENT_MISSING] = article.url
+            if textless is not None:
+                self.failures.append(textless)
         return day
+
+
+def _textless(article: Article) -> Failure | None:
+    """Return what is to be told of an article without a text; a video is one whose page was read."""
+    if CONTENT_MISSING not in article.notes or article.video_url is not None:
+        return None
+    return Failure(url=article.url, category=Failure.NO_TEXT, message="it has no text", retryable=False)
 
 
 def _raise_if_gone(asked: str, page: Page) -> None:

@@ -14,8 +14,10 @@ from data_platform.jobs.scraper.markup import parse_page
 
 __all__ = ["blocks_html"]
 
-#: How deep blocks or nodes may lie in one another; no editor goes so far.
+#: How deep blocks or nodes may lie in one another and keep their form; no editor goes so far.
 _DEEPEST = 30
+#: How deep an address may lie in objects and lists.
+_DEEPEST_HREF = 8
 #: Kinds that show nothing of the article's own, or what has a column of its own.
 _SILENT = frozenset(
     (
@@ -53,9 +55,27 @@ def blocks_html(holder: Mapping[str, Any], notes: list[str]) -> str:
 def _blocks(holder: Mapping[str, Any], notes: list[str], depth: int) -> Iterator[str]:
     if depth > _DEEPEST:
         notes.append("blocks_too_deep")
+        yield from _too_deep(holder, notes)
         return
     for block in _ordered(holder, notes):
         yield from _block(block, notes, depth)
+
+
+def _too_deep(holder: Mapping[str, Any], notes: list[str]) -> Iterator[str]:
+    """Yield what the blocks of a holder say, whatever lies in them, without a call for each level."""
+    waiting = _ordered(holder, notes)[::-1]
+    while waiting:
+        block = waiting.pop()
+        kind = str(block.get("@type") or "")
+        if kind in _SILENT:
+            continue
+        inside = [one for place in _holders(block) for one in _ordered(place, notes)]
+        known = _known(kind, block)
+        if known is not None:
+            yield known
+            continue
+        yield _paragraphs(_text(block.get("title"))) + ("" if inside else _salvaged(block))
+        waiting += reversed(inside)
 
 
 def _ordered(holder: Mapping[str, Any], notes: list[str]) -> list[Mapping[str, Any]]:
@@ -137,8 +157,10 @@ def _slate(block: Mapping[str, Any]) -> str:
 
 def _node(node: object, depth: int) -> str:
     """Return a Slate node as HTML."""
-    if not isinstance(node, dict) or depth > _DEEPEST:
+    if not isinstance(node, dict):
         return ""
+    if depth > _DEEPEST:
+        return escape("".join(_leaves(node)))
     if "text" in node and "children" not in node:
         return _leaf(node)
     children = node.get("children")
@@ -151,6 +173,19 @@ def _node(node: object, depth: int) -> str:
     if tag is None:
         return f"<p>{inside}</p>" if depth == 0 else inside
     return f"<{tag}>{inside}</{tag}>"
+
+
+def _leaves(node: object) -> Iterator[str]:
+    """Yield the texts in a Slate node, without a call for each level."""
+    waiting = [node]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            children = one.get("children")
+            if isinstance(children, list):
+                waiting += reversed(children)
+            elif isinstance(text := one.get("text"), str):
+                yield text
 
 
 def _leaf(node: Mapping[str, Any]) -> str:
@@ -250,15 +285,17 @@ def _salvaged(block: Mapping[str, Any]) -> str:
     return ""
 
 
-def _href(value: object) -> str:
+def _href(value: object, depth: int = 0) -> str:
     """Return an address, which stands as text, in an object, or in a list of one."""
+    if depth > _DEEPEST_HREF:
+        return ""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, Sequence) and value:
-        return _href(value[0])
+        return _href(value[0], depth + 1)
     if isinstance(value, dict):
         for name in ("url", "@id", "href", "link"):
-            if found := _href(value.get(name)):
+            if found := _href(value.get(name), depth + 1):
                 return found
     return ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -20,8 +21,8 @@ from data_platform.jobs.scraper.markup import (
     text_of,
     unique_tags,
 )
-from data_platform.jobs.scraper.problems import EmptyContentError, HtmlChangedError
-from data_platform.jobs.scraper.records import Article, Listed, ListingPage, When
+from data_platform.jobs.scraper.problems import EmptyContentError, HtmlChangedError, SaysEmptyError
+from data_platform.jobs.scraper.records import BODY_MISSING, Article, Listed, ListingPage, When
 from data_platform.jobs.scraper.signs import is_volto_page, raise_if_refused
 from data_platform.models.urls import canonical_url
 
@@ -31,6 +32,8 @@ __all__ = ["LISTING_MISSED", "parse_article", "parse_listing"]
 LISTING_MISSED = 5000
 
 _CONTAINERS = ("article.tileItem", "ul.noticias > li", "div.entries article.entry", "div#content-core div.item")
+#: What a page of a listing has though no item is left for it; a page that came in its place has none.
+_FRAMES = "#content-core, article.tileItem, ul.noticias, div.entries, ul.paginacao, .listingBar"
 _LINKS = ("a.summary.url", "span.summary a.url", "a.summary")
 _CATEGORIES = ("span.subtitle", "div.subtitulo-noticia", "div.categoria-noticia")
 _TAGS = ("div.keywords a.link-category", "div.subject-noticia a.link-category")
@@ -74,10 +77,12 @@ def parse_listing(html: str, url: str, *, first: bool = False) -> ListingPage:
         Its items, each address once; none for a page behind the last one, or where the site says that it has none.
 
     Raises:
-        AntiBotError: a challenge for browsers came in its place.
-        EmptyContentError: a login form, a notice of works on the site, or an empty answer did.
+        AntiBotError: a challenge for browsers or a firewall's refusal came in its place.
+        EmptyContentError: a login form, a notice of works on the site or of an error, or an empty answer did; or a
+            later page has neither items nor the frame of a listing.
         HtmlChangedError: a first page, large and without one item that is known; the site has another layout
             (`signs.is_volto_page` says whether it is Plone 6's, whose interface can be asked).
+        SaysEmptyError: a page of Plone 6 says that it has no items.
     """
     page = parse_page(html)
     base = base_of(page, url)
@@ -118,7 +123,7 @@ def parse_article(html: str, url: str, listed: Listed) -> Article:
             updated=updated,
             category=category,
             tags=tags,
-            notes=(CONTENT_MISSING,),
+            notes=(CONTENT_MISSING, BODY_MISSING),
         )
     lead, subtitle = _lead(content), _subtitle(content)
     around = Surroundings(base, heading or title, lead, subtitle)
@@ -202,12 +207,18 @@ def _listed_when(element: LexborNode) -> When | None:
 
 def _raise_if_missed(page: LexborHTMLParser, html: str, url: str, *, first: bool) -> None:
     raise_if_refused(html, url)
-    if not first or _SAYS_EMPTY.search(first_text(page, "#content-core", "#content", "main", "body") or ""):
+    is_volto = is_volto_page(html)
+    says_empty = bool(_SAYS_EMPTY.search(first_text(page, "#content-core", "#content", "main", "body") or ""))
+    if is_volto and says_empty:
+        raise SaysEmptyError(f"the listing {url} says that it is empty; it is Plone 6's, whose interface knows")
+    if not is_volto and (says_empty or (not first and page.css_first(_FRAMES) is not None)):
         return
     size = len(html.encode("utf-8", "replace"))
+    if not first and not is_volto:
+        raise EmptyContentError(f"{url} answered with what is no page of a listing", hint="it is asked again later")
     if size <= LISTING_MISSED:
         raise EmptyContentError(f"the listing {url} has nothing in it ({size} bytes)", hint="it is asked again later")
-    known = "Plone 6, which gives its items through its interface only" if is_volto_page(html) else "none that is known"
+    known = "Plone 6, which gives its items through its interface only" if is_volto else "none that is known"
     raise HtmlChangedError(
         f"no article is found in the listing {url} ({size} bytes; its layout is {known})",
         hint="look at the page, then correct the site's entry in the catalogue or the parser",
@@ -247,6 +258,8 @@ def _dates(page: LexborHTMLParser, content: LexborNode | None) -> tuple[When | N
 
 def _short_text(element: LexborNode) -> str:
     """Return an element's text if it may be a dateline; elements lie in one another, so long ones are not gathered."""
+    if next(islice(element.traverse(), _DATELINE_MARKUP // len("<br>"), None), None) is not None:
+        return ""
     return text_of(element) if len(element.html or "") <= _DATELINE_MARKUP else ""
 
 

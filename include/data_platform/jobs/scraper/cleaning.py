@@ -10,16 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 from bs4 import BeautifulSoup
 from bs4.element import Comment, NavigableString, Tag
 
+from data_platform.jobs.scraper.bounds import shallow
 from data_platform.jobs.scraper.dates import is_dateline
 from data_platform.jobs.scraper.images import cover_url, picture_url
 from data_platform.jobs.scraper.markup import absolute_url, is_share_link, tidy
 
-__all__ = ["MINIMAL_CLEANING", "CleanBody", "Surroundings", "clean_body"]
+__all__ = ["DROPPED", "MINIMAL_CLEANING", "CleanBody", "Surroundings", "clean_body", "is_furniture"]
 
 MINIMAL_CLEANING = "minimal_cleaning"
 #: Shares that must be left of paragraphs and of characters, or the rules that guess were wrong.
@@ -33,12 +33,15 @@ _LINE = 160
 #: Levels of elements in one another; pages that people made have under thirty.
 _DEEPEST = 60
 
-_DROPPED = ("script", "style", "noscript", "template", "svg", "link", "meta", "input", "button", "select", "textarea")
+#: Elements that hold no text.
+DROPPED = ("script", "style", "noscript", "template", "svg", "link", "meta", "input", "button", "select", "textarea")
 _PLAYERS = ("iframe", "embed", "video", "audio")
 _TRACKERS = re.compile(r"googletagmanager|doubleclick|/gtag/|facebook\.com/plugins|platform\.twitter\.com/widgets")
 _LINES = frozenset(("p", "div", "li", "ul", "dl", "section", "small", "h2", "h3", "h4", "h5", "h6", "time", "header"))
 _SENTENCES = frozenset(("p", "li", "td", "th", "a", "strong", "b", "em", "i", "span", "blockquote", "h2", "h3", "h4"))
 
+#: The converter takes the square of its length to make one blank of it.
+_LONG_BLANK = re.compile(r"[ \t\r\n]{500,}+")
 _CLASS_WORDS = re.compile(r"[a-z0-9]+")
 _SHARE_WORDS = frozenset(("share", "sharing", "social", "sociais", "compartilhe", "compartilhar", "compartilhamento"))
 _META_WORDS = frozenset(
@@ -125,12 +128,13 @@ def clean_body(html: str, around: Surroundings) -> CleanBody:
 
 def _certain(html: str, around: Surroundings) -> BeautifulSoup:
     """Apply the rules that cannot take text away, and make every address absolute."""
-    soup = BeautifulSoup(html, "html.parser")
-    _flatten(soup)
+    # Reading what lies in each element takes the depth times the size, and the converter calls itself for each level.
+    bounded = shallow(html.encode("utf-8", "replace"), _DEEPEST).decode()
+    soup = BeautifulSoup(_LONG_BLANK.sub(_shortened, bounded), "html.parser")
     for comment in soup.find_all(string=lambda text: isinstance(text, Comment)):
         comment.extract()
     for tag in _tags(soup):
-        if tag.name in _DROPPED:
+        if tag.name in DROPPED:
             tag.decompose()
         elif tag.name in _PLAYERS:
             _as_link(soup, tag, around.base)
@@ -143,15 +147,8 @@ def _certain(html: str, around: Surroundings) -> BeautifulSoup:
     return soup
 
 
-def _flatten(soup: BeautifulSoup) -> None:
-    """Take out the elements that lie too deep; their text stays.
-
-    Reading what lies in each element takes the depth times the size of a page, and the converter calls itself for each
-    level.
-    """
-    deep = [tag for tag in soup.find_all(True) if next(islice(tag.parents, _DEEPEST, None), None) is not None]
-    for tag in reversed(deep):  # from the innermost: each then has little in it that has to be moved
-        tag.unwrap()
+def _shortened(blank: re.Match[str]) -> str:
+    return "\n" if "\n" in blank[0] or "\r" in blank[0] else " "
 
 
 def _guess(soup: BeautifulSoup) -> None:
@@ -162,7 +159,7 @@ def _guess(soup: BeautifulSoup) -> None:
             (words & _SHARE_WORDS and _is_short(tag, _MOST_SHARE_TEXT))
             or ((words & _META_WORDS or tag.name == "nav" or "portal" in words) and _is_short(tag, _MOST_TEXT))
             or (tag.name == "p" and "section" in words and _is_short(tag, _MOST_SECTION))
-            or (_is_line(tag) and _is_furniture(tag))
+            or (_is_line(tag) and is_furniture(_text_up_to(tag, _LINE) or ""))
         ):
             tag.decompose()
 
@@ -170,7 +167,9 @@ def _guess(soup: BeautifulSoup) -> None:
 def _tags(soup: BeautifulSoup) -> Iterator[Tag]:
     """Yield elements in order, those that were taken out meanwhile left out."""
     for tag in soup.find_all(True):
-        if isinstance(tag, Tag) and not tag.decomposed:
+        # What was taken out has no name. Its property `decomposed` would search all that lies in an element that was
+        # not: the library takes an attribute that an element lacks for the name of one to be found in it.
+        if isinstance(tag, Tag) and tag.name:
             yield tag
 
 
@@ -184,11 +183,9 @@ def _is_told_elsewhere(tag: Tag, around: Surroundings) -> bool:
     return tag.name in _LINES and (_says(tag, around.lead) or _says(tag, around.subtitle))
 
 
-def _is_furniture(tag: Tag) -> bool:
-    text = _text_up_to(tag, _LINE)
-    if not text:
-        return False
-    return (
+def is_furniture(text: str) -> bool:
+    """Whether a line is none of an article's text: its dates, a label, a signature, a way to reach somebody."""
+    return 0 < len(text) <= _LINE and (
         is_dateline(text)
         or _LABEL.fullmatch(text) is not None
         or (len(text) <= _MOST_CONTACT and (_SIGNATURE.fullmatch(text) is not None or _is_contact(text)))

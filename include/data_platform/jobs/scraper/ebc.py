@@ -13,7 +13,7 @@ from data_platform.jobs.scraper.dates import find_when
 from data_platform.jobs.scraper.markdown import CONTENT_MISSING, Body, read_body
 from data_platform.jobs.scraper.markup import absolute_url, first_text, parse_page, text_of
 from data_platform.jobs.scraper.problems import EmptyContentError, HtmlChangedError
-from data_platform.jobs.scraper.records import Listed, ListingPage, When
+from data_platform.jobs.scraper.records import BODY_MISSING, Listed, ListingPage, When
 from data_platform.jobs.scraper.signs import raise_if_refused
 from data_platform.models.urls import canonical_url
 
@@ -26,6 +26,7 @@ _RADIO = "radios.ebc.com.br"
 _NEXT = "li.pager__item--next a[href], li.pager-next a[href], a[rel=next]"
 #: In bytes; see `classic.LISTING_MISSED`.
 _LISTING_MISSED = 5000
+_NO_BODY = (CONTENT_MISSING, BODY_MISSING)
 _MEMORIA = "div#view-ultimas-noticias-ajax"
 
 
@@ -97,7 +98,7 @@ def body_of(nodes: Iterable[LexborNode], around: Surroundings, *, without: tuple
             if text_of(paragraph).startswith(without):
                 paragraph.decompose()
         html.append(node.inner_html or "")
-    return read_body("\n".join(html), around, shortest=1) if html else Body(None, notes=(CONTENT_MISSING,))
+    return read_body("\n".join(html), around, shortest=1) if html else Body(None, notes=_NO_BODY)
 
 
 def _raise_missed(html: str, url: str) -> None:

@@ -26,7 +26,9 @@ Resolve = Callable[[str], Awaitable[list[str]]]
 _PORTS = {"http": 80, "https": 443}
 #: How long the addresses of a name are used, in seconds.
 _ADDRESSES_LAST_S = 60.0
-#: IPv6 addresses that carry an IPv4 one which `ipaddress` does not look into (RFC 6052).
+#: Of IPv6 only this part is given out as public; all the rest is local, or carries IPv4 in a form of its own.
+_GIVEN_OUT = IPv6Network("2000::/3")
+#: But for the addresses that networks without IPv4 make of IPv4 ones, which `ipaddress` does not look into (RFC 6052).
 _NAT64 = IPv6Network("64:ff9b::/96")
 _PATH_SAFE = "/:@!$&'()*+,;=-._~%"
 _LOCAL_NAMES = frozenset({"localhost"})
@@ -166,13 +168,15 @@ def is_public(address: str) -> bool:
         ip = ip_address(address.partition("%")[0])
     except ValueError:
         return False
+    if isinstance(ip, IPv6Address) and ip not in _GIVEN_OUT and ip not in _NAT64:
+        return False
     return all(part.is_global and not part.is_multicast for part in (ip, *_carried(ip)))
 
 
 def _carried(ip: IPv4Address | IPv6Address) -> list[IPv4Address]:
     if isinstance(ip, IPv4Address):
         return []
-    carried = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
+    carried = [ip.sixtofour, *(ip.teredo or ())]
     if ip in _NAT64:
         carried.append(IPv4Address(int(ip) & 0xFFFF_FFFF))
     return [part for part in carried if part is not None]

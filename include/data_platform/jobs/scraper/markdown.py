@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 from bs4 import BeautifulSoup
+from bs4.element import Tag
 from markdownify import MarkdownConverter
 
+from data_platform.jobs.scraper.bounds import BREAK
 from data_platform.jobs.scraper.cleaning import Surroundings, clean_body
 from data_platform.jobs.scraper.markup import tidy, visible
+from data_platform.jobs.scraper.plain_text import plain_text
 
-__all__ = ["CONTENT_MISSING", "SHORTEST", "Body", "read_body"]
+__all__ = ["CONTENT_MISSING", "PLAIN_TEXT", "SHORTEST", "Body", "read_body"]
 
 CONTENT_MISSING = "content_missing"
 #: In characters; what is shorter is what is left of a page without a text (FIELD_FACTS §3.4).
 SHORTEST = 100
+#: The body was too large to become Markdown; its text was kept in paragraphs.
+PLAIN_TEXT = "plain_text"
 _UNCLEANED = "lines_kept"
+#: In tags, which cost the most, and characters: larger bodies would take over 5 s or 100 MB as trees of Beautiful Soup.
+_MOST_TAGS, _MOST_MARKUP = 100_000, 4_000_000
 _LEAST_LINES, _FEWEST_LINES = 0.5, 5
 
 _NAVIGATION = re.compile(
@@ -26,6 +35,8 @@ _NAVIGATION = re.compile(
     r"\.com/?|facebook|twitter|whatsapp|linkedin|telegram",
     re.IGNORECASE,
 )
+_LOG = logging.getLogger(__name__)
+_EMPHASIS = re.compile(r"[*_]")
 _UNDERLINE = re.compile(r"=+|-+")
 
 
@@ -45,7 +56,7 @@ class Body:
 
 
 def read_body(html: str, around: Surroundings, *, shortest: int = SHORTEST) -> Body:
-    """Clean the body of an article and write it as Markdown.
+    """Clean the body of an article and write it as Markdown; one that is too large, as paragraphs of plain text.
 
     Args:
         html: the body, well-formed.
@@ -53,17 +64,43 @@ def read_body(html: str, around: Surroundings, *, shortest: int = SHORTEST) -> B
         shortest: in characters, what counts as a text; 1 for a body that comes from a field of its own, where no
             remains of a page can be taken for one.
     """
-    cleaned = clean_body(html, around)
-    markdown = _convert(cleaned.soup)
-    lines, notes = _without_navigation(markdown)
-    content = _tidied(lines)
+    if html.count("<") > _MOST_TAGS or len(html) > _MOST_MARKUP or BREAK in html:
+        _LOG.warning("the body of %s is too large for Markdown (%d characters): plain text", around.base, len(html))
+        text, cover = plain_text(html, around)
+        content = _EMPHASIS.sub(r"\\\g<0>", text)  # as the converter does
+        notes: tuple[str, ...] = (PLAIN_TEXT,)
+    else:
+        cleaned = clean_body(html, around)
+        lines, uncleaned = _without_navigation(_convert(cleaned.soup))
+        content, cover, notes = _tidied(lines), cleaned.cover, (*cleaned.notes, *uncleaned)
     if len(content) < shortest:
-        return Body(None, cleaned.cover, (*cleaned.notes, *notes, CONTENT_MISSING))
-    return Body(content, cleaned.cover, (*cleaned.notes, *notes))
+        return Body(None, cover, (*notes, CONTENT_MISSING))
+    return Body(content, cover, notes)
+
+
+class _Converter(MarkdownConverter):
+    """The library's, which counts the items before each item of a list: the square of a list of thousands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._items: Counter[int] = Counter()
+
+    def convert_li(self, el: Tag, text: str, parent_tags: set[str]) -> str:
+        """Write an item; one of a numbered list as the first of a list that begins with its number."""
+        parent = el.parent
+        if parent is not None and parent.name == "ol":
+            first = str(parent.get("start") or "")
+            number = (int(first) if first.isdecimal() else 1) + self._items[id(parent)]
+            self._items[id(parent)] += 1
+            alone = Tag(name="ol", attrs={"start": str(number)})
+            el = Tag(name="li")
+            alone.append(el)
+        written: str = super().convert_li(el, text, parent_tags)  # type: ignore[misc]  # its types name few methods
+        return written
 
 
 def _convert(soup: BeautifulSoup) -> str:
-    converted: str = MarkdownConverter().convert_soup(soup)
+    converted: str = _Converter().convert_soup(soup)
     return visible(converted).replace("\xa0", " ")
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urljoin, urlsplit
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from data_platform.jobs.scraper.bounds import INLINE, shallow, thinned
 from data_platform.models.urls import canonical_url
 
 __all__ = [
@@ -25,12 +26,6 @@ __all__ = [
 #: Characters that take no room and mean nothing: zero-width spaces and joints of words, soft hyphens, byte order marks.
 #: The zero-width joiner stays, since emoji are made with it.
 _INVISIBLE = re.compile("[\u200b\u200c\u2060\ufeff\u00ad\x00]")
-_INLINE = frozenset(
-    (
-        *("a", "abbr", "b", "bdi", "cite", "code", "em", "font", "i", "ins", "mark", "q", "s", "small", "span"),
-        *("strong", "sub", "sup", "u"),
-    )
-)
 _SILENT = frozenset({"script", "style", "noscript", "template"})
 #: Addresses that put a page before other people's eyes; links to the same sites that do not are the article's own.
 _SHARE = re.compile(
@@ -47,11 +42,24 @@ _HTTPS_SITES = (".gov.br", ".ebc.com.br")
 _NO_ADDRESS = ("#", "javascript:", "mailto:", "tel:", "data:", "about:", "whatsapp:", "file:")
 #: Longer ones are sentences, not tags (FIELD_FACTS §1.4).
 _LONGEST_TAG = 100
+#: Elements in one another; pages that people made have under thirty, and lexbor takes the square of it.
+_DEEPEST = 200
+#: Tags: below the first number no page is so deep as to take long; above the second it would take over 100 MB.
+_FEW_TAGS, _MOST_TAGS = 2_000, 300_000
 
 
 def parse_page(html: str) -> LexborHTMLParser:
-    """Return a page as a tree; characters that UTF-8 does not have become question marks."""
-    return LexborHTMLParser(html.encode("utf-8", "replace"))
+    """Return a page as a tree; characters that UTF-8 does not have become question marks.
+
+    What lies too deep keeps its text only, and a page with too many elements is thinned (`bounds`).
+    """
+    markup = html.encode("utf-8", "replace")
+    tags = markup.count(b"<")
+    if tags > _MOST_TAGS:
+        markup = thinned(markup)
+    if tags > _FEW_TAGS:
+        markup = shallow(markup, _DEEPEST)
+    return LexborHTMLParser(markup)
 
 
 def visible(text: str) -> str:
@@ -74,7 +82,7 @@ def text_of(node: LexborNode | None) -> str:
             parent = inner.parent
             if parent is None or parent.tag not in _SILENT:
                 pieces.append(inner.text_content or "")
-        elif inner.tag not in _INLINE:
+        elif inner.tag not in INLINE:
             pieces.append(" ")
     return tidy("".join(pieces))
 

@@ -41,20 +41,22 @@ class Note(StrEnum):
     WITHOUT_DATE = "without_date"
     IMPLAUSIBLE_DATE = "implausible_date"
     CONTENT_MISSING = "content_missing"
+    PLAIN_TEXT = "plain_text"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """An article that could not be had.
+    """An article that could not be had, or not its text.
 
     Attributes:
         url: its address.
-        category: as in `ScrapeError.category`, or `FOREIGN`.
+        category: as in `ScrapeError.category`, or `FOREIGN`, or `NO_TEXT`.
         message: what happened.
         retryable: whether it may be had later.
     """
 
     FOREIGN: ClassVar[str] = "foreign_host"
+    NO_TEXT: ClassVar[str] = "content_missing"
 
     url: str
     category: str
@@ -67,6 +69,10 @@ class Failure:
         category = error.category if isinstance(error, ScrapeError) else ScrapeError.category
         retryable = isinstance(error, DataPlatformError) and error.retryable
         return cls(url=url, category=category, message=message_of(error)[:_LONGEST_MESSAGE], retryable=retryable)
+
+    def __str__(self) -> str:
+        """Return what happened, with the address, which most messages name already."""
+        return self.message if self.url in self.message else f"{self.url}: {self.message}"
 
 
 @dataclass(kw_only=True)
@@ -124,11 +130,12 @@ class SiteOutcome:
 
     Attributes:
         site: the site.
-        status: whether its listing was read as far as the window reaches.
+        status: whether its listing was read as far as the window reaches, and most of the articles wanted were had.
         rows: scraper columns of its articles of the window, without unique_id, in the order of the listing; also of
             a visit that ended in an error, as far as it came. Empty once they were handed to a sink.
         account: where its items went.
-        failures: articles that could not be had, the first ones by name; all are counted in the account.
+        failures: articles that could not be had, and rows without a text, the first 20 by name; all are counted in
+            the account.
         layout: how it was read in the end ("classic", "volto", "agencia_brasil", "tv_brasil"); None if not at all.
         addresses: listings that were read; more than one if the address holds a year.
         fallback_triggered: whether it was another layout than the catalogue says.
@@ -163,7 +170,7 @@ class SiteOutcome:
 
     @property
     def succeeded(self) -> bool:
-        """Whether its listing was read as far as the window reaches."""
+        """Whether its status is that of a success."""
         return self.status is Status.SUCCESS
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ __all__ = [
     "EmptyContentError",
     "HtmlChangedError",
     "NetworkError",
+    "SaysEmptyError",
     "ScrapeError",
     "UrlBrokenError",
 ]
@@ -48,3 +49,11 @@ class HtmlChangedError(TerminalError, ScrapeError):
     """The page is large and holds nothing that is known: the layout has changed."""
 
     category = "html_changed"
+
+
+class SaysEmptyError(HtmlChangedError):
+    """An interface lists nothing, or a page of Plone 6 says that it has no items.
+
+    Neither is believed by itself: the interface may have been asked for the wrong thing, and the page says so too
+    while its items are still to be loaded.
+    """

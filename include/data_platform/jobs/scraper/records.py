@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-__all__ = ["Article", "Listed", "ListingPage", "When"]
+__all__ = ["BODY_MISSING", "Article", "Listed", "ListingPage", "When"]
+
+
+#: A note of an article whose page has not even a place for a text: it is none of the pages that are known.
+BODY_MISSING = "body_missing"
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,14 @@ from data_platform.jobs.scraper.articles import Articles, Fetches
 from data_platform.jobs.scraper.fetch import Visit
 from data_platform.jobs.scraper.layouts import Layout, layouts_of
 from data_platform.jobs.scraper.listing_addresses import years_beside
-from data_platform.jobs.scraper.outcome import Note, SiteOutcome, Status, error_fields
+from data_platform.jobs.scraper.outcome import Failure, Note, SiteOutcome, Status, error_fields
 from data_platform.jobs.scraper.paging import Stop, StopRule
 from data_platform.jobs.scraper.problems import (
     AntiBotError,
     EmptyContentError,
     HtmlChangedError,
     NetworkError,
+    SaysEmptyError,
     ScrapeError,
     UrlBrokenError,
 )
@@ -103,6 +104,8 @@ async def scrape_site(
         _LOG.warning("site %s ended in an error that nobody foresaw", site.key, exc_info=True)
         problem = error
     problem = problem or articles.problem()
+    for failure in articles.failures[:_NAMED]:
+        _LOG.log(logging.INFO if failure.category == Failure.FOREIGN else logging.WARNING, "%s: %s", site.key, failure)
     return SiteOutcome(
         site=site,
         status=Status.ERROR if problem else Status.SUCCESS,
@@ -181,29 +184,27 @@ class _Reading:
             except ScrapeError as error:
                 if self.layout is not None and address in self.addresses:
                     raise  # it was read in part: no other layout has what is missing
-                if number + 1 == len(layouts) or not _may_be_another_layout(error, layout):
+                if isinstance(error, SaysEmptyError) and isinstance(problem, SaysEmptyError):
+                    first_items = 0  # page and interface say the same
+                elif number + 1 == len(layouts) or not _may_be_another_layout(error, layout):
                     raise _both(problem, error) from error
-                problem = error
-                continue
-            if not first_items and layout.accept is Accept.JSON:
-                # An interface that lists nothing may have been asked for the wrong thing; the page itself decides.
-                problem = problem or HtmlChangedError(
-                    f"the interface of {address} lists nothing", hint="look at the page, and correct the catalogue"
-                )
-                if number + 1 == len(layouts):
-                    raise problem
-                continue
+                else:
+                    problem = error
+                    continue
             if number:
                 self.notes[Note.FALLBACK] = f"{layout.name} instead of {layouts[0].name}: {problem}"
             if not first_items:
                 self.notes[Note.LISTING_EMPTY] = f"{address} says that it has no items"
+                if address not in self.addresses:
+                    self.layout = layout.name
+                    self.addresses.append(address)
             return first_items
         raise problem or HtmlChangedError(f"{address} has no layout that is known")
 
     async def _turn_pages(self, address: str, layout: Layout) -> int:
         rule = StopRule(self.window.first, most_pages=self.limits.pages)
         listing, next_url = address, None
-        items = pages = first_items = 0
+        items = pages = first_items = total = 0
         asked: set[str] = set()
         stop: Stop | None = None
         while stop is None:
@@ -214,24 +215,25 @@ class _Reading:
             try:
                 page = await self.articles.fetcher.get(url, self.articles.visit, accept=layout.accept)
             except PageMissingError:
-                if not pages or next_url is not None:
+                if not pages or next_url is not None or items < total:
                     raise
                 break  # some sites have no empty page behind the last one
             is_html = layout.accept is Accept.HTML
             found, whole = layout.read_page(page.text, page.url if is_html else listing, not pages)
+            total = found.total if found.total is not None else total
+            if not found.items:
+                _raise_if_more_were_said(listing, items, total, is_html=is_html)
             if not pages:
                 if is_html and page.redirects:
                     listing = self._moved(listing, page.url)
                 first_items = len(found.items)
-                if not first_items and not is_html:
-                    return 0
                 self.layout = layout.name
                 self.addresses.append(address)
             pages += 1
             items += len(found.items)
             next_url = found.next_url
             days = await self.articles.take_page(found.items, whole, layout)
-            is_last = bool(found.total) and items >= (found.total or 0)
+            is_last = 0 < total <= items
             stop = rule.after_page(days, listed=len(found.items), is_last=is_last)
         stop = stop or Stop.END
         if stop is Stop.REPEATS:
@@ -254,6 +256,19 @@ class _Reading:
         if now != listing:
             self.notes[Note.LISTING_MOVED] = f"{listing} leads to {now}"
         return now
+
+
+def _raise_if_more_were_said(listing: str, items: int, total: int, *, is_html: bool) -> None:
+    """Refuse an empty page of a listing that gave fewer articles than it says, or none at all through its interface."""
+    if items < total:
+        raise EmptyContentError(
+            f"the listing {listing} gave {items} of the {total} articles that it says it has",
+            hint="it is asked again later",
+        )
+    if not items and not is_html:
+        raise SaysEmptyError(
+            f"the interface of {listing} lists nothing", hint="look at the page, and correct the catalogue"
+        )
 
 
 def _may_be_another_layout(error: ScrapeError, layout: Layout) -> bool:

@@ -189,8 +189,9 @@ def _accounted(outcome: WriteOutcome, read: ReadBatch, rejects: Sequence[Reject]
 
 
 def _replace(edits: Edits, path: str, old: pa.RecordBatch, new: pa.RecordBatch) -> list[str]:
-    """Note which rows really change; return their ids."""
-    differ = pc.invert(same_cells(old, new))
+    """Note which rows really change, or stand in another month's file than their own; return their ids."""
+    in_place = pa.array([partition_path(month) == path for month in months_of(new.column("published_at")).to_pylist()])
+    differ = pc.invert(pc.and_(same_cells(old, new), in_place.cast(pa.bool_())))
     changed = new.filter(differ)
     ids: list[str] = changed.column("unique_id").to_pylist()
     if ids:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg import Connection
 
+from data_platform.models.urls import canonical_url
 from data_platform.queries import read_sql
 from data_platform.sources.judged import Reject
 
@@ -17,6 +19,12 @@ _SETTLE = """
     UPDATE rejects SET status = 'replayed', updated_at = now()
      WHERE status = 'open' AND reason <> 'superseded' AND unique_id = ANY (%s)
 """
+#: As text: a payload may have a NUL, at which PostgreSQL's own functions stop.
+_OF_AGENCIES = """
+    SELECT id, agency_key, payload::text FROM rejects
+     WHERE status = 'open' AND reason <> 'superseded' AND origin = 'insert' AND agency_key = ANY (%s)
+"""
+_SETTLE_THESE = "UPDATE rejects SET status = 'replayed', updated_at = now() WHERE id = ANY (%s)"
 
 
 @dataclass(frozen=True)
@@ -63,11 +71,27 @@ def store_rejects(connection: Connection[Any], rejects: list[Reject], *, origin:
     return int(row[0]) if row else 0
 
 
-def settle_rejects(connection: Connection[Any], unique_ids: Collection[str]) -> int:
-    """Note that articles which were once rejected have come into the table; return how many rejects that settles."""
+def settle_rejects(
+    connection: Connection[Any], unique_ids: Collection[str], *, articles: Collection[tuple[str, str]] = ()
+) -> int:
+    """Note that articles which were once rejected have come into the table.
+
+    Args:
+        connection: inside a transaction.
+        unique_ids: of the articles.
+        articles: (agency, canonical address) of theirs. By these a writer's reject is found whose id was another one,
+            as that of an article which had no date yet; those of a load go by their ids, by which they stay published.
+
+    Returns:
+        How many rejects that settles.
+    """
     if not unique_ids:
         return 0
-    return connection.execute(_SETTLE, (list(unique_ids),)).rowcount
+    count = connection.execute(_SETTLE, (list(unique_ids),)).rowcount
+    wanted = set(articles)
+    rejects = connection.execute(_OF_AGENCIES, (sorted({agency for agency, _ in wanted}),)).fetchall()
+    its = [number for number, agency, payload in rejects if (agency, _address(payload)) in wanted]
+    return count + connection.execute(_SETTLE_THESE, (its,)).rowcount if its else count
 
 
 def discard_rejects(
@@ -87,6 +111,12 @@ def discard_rejects(
     bound = {"ids": list(unique_ids), "numbers": list(numbers), "why": _without_nul(why)}
     found = connection.execute(read_sql("reject_discard.sql"), bound).fetchall()
     return [DiscardedReject(*row) for row in sorted(found, key=lambda row: row[0])]
+
+
+def _address(payload: str) -> str | None:
+    """Return the canonical address that a rejected row has; None if it has none."""
+    url = json.loads(payload).get("url")
+    return canonical_url(url) if isinstance(url, str) else None
 
 
 def _without_nul(text: str | None) -> str | None:

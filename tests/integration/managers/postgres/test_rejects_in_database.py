@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from data_platform.managers.postgres.rejects import store_rejects
+from data_platform.managers.postgres.rejects import settle_rejects, store_rejects
 from data_platform.sources.judged import Reject, payloads_of
 from dev.embedded_postgres import EmbeddedPostgres
 from tests.support.databases import shared_database
@@ -127,3 +127,19 @@ def test_a_very_large_row_is_kept_whole(connection: psycopg.Connection) -> None:
     (payload,) = payloads_of(batch_of([article("a", title=None, content="ação " * 500_000)]), [{}])
     assert store(connection, replace(REJECT, payload=payload, detail="x" * 10_000, unique_id="u" * 10_000)) == 1
     assert stored(connection, "payload::text")[0][0] == payload
+
+
+def test_an_article_that_comes_in_under_another_id_settles_its_reject_by_its_address(
+    connection: psycopg.Connection,
+) -> None:
+    """Without a date its id was another one: the reject would stay open for ever."""
+    page = "https://www.gov.br/mec/noticias"
+    undated = replace(REJECT, payload=json.dumps({"url": f"{page}/a/view", "title": "a\x00"}), detail="undated")
+    other = replace(REJECT, payload=json.dumps({"url": f"{page}/b"}), detail="another")
+    bare = replace(REJECT, payload=json.dumps({"url": None}), detail="bare")
+    store_rejects(connection, [undated, other, bare], origin="insert", run_id=None)
+    store(connection, replace(undated, payload=json.dumps({"url": f"{page}/a"}), detail="loaded"))
+    assert settle_rejects(connection, ["new"], articles=[("mec", f"{page}/a"), ("aeb", f"{page}/b")]) == 1
+    told = dict(stored(connection, "detail, status"))
+    assert told == {"undated": "replayed", "another": "open", "bare": "open", "loaded": "open"}
+    assert settle_rejects(connection, ["new"]) == 0

@@ -122,6 +122,39 @@ def test_a_row_of_the_store_without_an_address_is_the_article_that_its_id_says()
     assert (found.account.existing, found.account.new, found.account.salted) == (1, 1, 1)
 
 
+def test_a_listing_that_moved_is_told() -> None:
+    """The same articles, to the second and the letter, elsewhere: by their addresses they are others (DESIGN §2.8)."""
+
+    def listed(folder: str, count: int, at: datetime = AT) -> list[Row]:
+        return [
+            scraped(f"{folder}/{n}", title=f"Título {n}", published_at=at + timedelta(days=n)) for n in range(count)
+        ]
+
+    store = MemoryStore("store")
+    first = identified(store, *listed("assuntos", 20))
+    assert first.alerts == []
+    store.insert_rows({**first.columns})
+    both = identified(store, *listed("assuntos", 20), *listed("novo", 20))
+    assert (both.account.salted, both.alerts) == (20, []), "both are listed, so they are two"
+    assert identified(store, *listed("novo", 4)).alerts == []
+    found = identified(store, *listed("novo", 20))
+    assert (found.account.salted, len(found.moved)) == (20, 20)
+    (alert,) = found.alerts
+    assert alert.startswith("mec: 20 new articles have title and time of ones that are in the store at another address")
+    assert f"as {SITE}/assuntos/0 and now {SITE}/novo/0" in alert
+    store.insert_rows({**found.columns})
+    assert identified(store, *listed("novo", 20)).alerts == [], "told once: they are known now"
+
+
+def test_articles_of_which_only_the_day_is_known_are_not_told_as_moved() -> None:
+    midnight = datetime(2026, 11, 20, 3, tzinfo=UTC)
+    store = MemoryStore("store")
+    rows = [scraped(f"a/{n}", published_at=midnight + timedelta(days=n)) for n in range(9)]
+    store.insert_rows({**identified(store, *rows).columns})
+    found = identified(store, *(row | {"url": row["url"].replace("/a/", "/b/")} for row in rows))
+    assert (found.account.salted, found.alerts) == (9, [])
+
+
 def test_every_row_is_accounted_for_also_those_without_what_an_id_is_made_of() -> None:
     rows = [
         scraped("a"),
@@ -253,6 +286,27 @@ def test_an_article_that_only_the_other_store_has_keeps_the_id_that_it_has_there
     assert by_url(found) == {f"{SITE}/a": "there", f"{SITE}/b": salted_id("mec", AT, "Título", f"{SITE}/b")}
     assert (found.account.existing, found.account.new, found.account.salted) == (1, 1, 1)
     assert found.identity == "by postgres and huggingface"
+
+
+def test_a_store_that_may_answer_later_is_asked_again_as_long_as_somebody_tries() -> None:
+    """PostgreSQL missed the article, whose title was edited since; the Hub is busy for a moment: two ids for ever."""
+    stores = {name: MemoryStore(name) for name in ("postgres", "huggingface")}
+    stores["huggingface"].put({"unique_id": "h", "agency": "mec", "published_at": AT, "title": "T", "url": f"{SITE}/a"})
+    both = adapter(ReadSource.HUGGINGFACE, **stores)
+
+    def busy() -> None:
+        raise StoreUnavailableError("503, try again")
+
+    def refuses() -> None:
+        raise StoreError("401")
+
+    stores["huggingface"].always = busy
+    with pytest.raises(StoreUnavailableError):
+        identify_in(both, columns([scraped("a", title="editado")]), last_try=False)
+    assert identify_in(both, columns([scraped("a", title="editado")])).identity == "by postgres"
+    stores["huggingface"].always = refuses
+    found = identify_in(both, columns([scraped("a", title="editado")]), last_try=False)
+    assert found.identity == "by postgres", "it will not answer later either"
 
 
 def test_a_store_that_refuses_leaves_the_other_one_to_say_which_article_it_is() -> None:

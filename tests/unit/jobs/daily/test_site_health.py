@@ -49,6 +49,15 @@ def test_of_a_site_that_is_hardly_known_silence_says_nothing() -> None:
     assert told([ran(40), ran(30), *(ran(n, silent=True) for n in range(20, -1, -1))]) == []
 
 
+def test_a_site_of_which_nobody_ever_saw_an_article_is_told() -> None:
+    """An old listing that can be read for ever, and has nothing in its window."""
+    never = [ran(n, silent=True) for n in range(30)]
+    assert told(never) == ["mec: not one article in 30 runs; is its address in the catalogue the right one?"]
+    assert told([*never[1:], ran(0)]) == []
+    assert told(never[:29]) == []
+    assert told([*never[:29], ran(29, failed=True)]) == [], "what could not be read says nothing"
+
+
 def test_a_site_that_has_been_silent_for_months_is_not_forgotten() -> None:
     """Of the last 90 days nothing is left to learn its rhythm from; what is older still tells it."""
     sundays = [ran(n) for n in range(180, 130, -7)]

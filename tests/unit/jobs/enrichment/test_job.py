@@ -23,7 +23,8 @@ from data_platform.managers.storage_mode import ReadSource
 from data_platform.models.columns import COLUMN_NAMES
 from data_platform.models.theme_cells import ThemeIndex
 from data_platform.settings import Settings
-from tests.support.enrichment import CODES, TREE, row
+from dev.cogfy_server import Answer
+from tests.support.enrichment import ANSWER, CODES, TREE, cogfy, row
 from tests.support.memory_store import MemoryStore
 
 HERE = Settings(database_url="postgresql://u@127.0.0.1/d", hf_endpoint="http://127.0.0.1:1")
@@ -349,3 +350,52 @@ def test_a_window_is_read_in_parts_without_gaps(job: Make, store: MemoryStore) -
     window = Window(first=date(2026, 2, 9), last=date(2026, 2, 10), late_days=20)
     job(enricher).run(window)
     assert enricher.submitted == [f"d{day}" for day in range(22)]
+
+
+def test_an_article_whose_text_could_not_be_had_waits_for_it(job: Make, store: MemoryStore) -> None:
+    """Fault 33. Made of the title alone, theme and summary would stay when the text is there."""
+    store.put(row("bare", content=None), row("a"))
+    fresh = columns(row("new", content="Error retrieving content"), row("later"))
+    enricher = Scripted()
+    made = job(enricher)
+    outcome = made.run(WINDOW, fresh=fresh)
+    assert sorted(enricher.submitted) == ["a", "later"]
+    assert outcome.account.skipped_by_reason == {"without_text": 2}
+    store.put(row("bare"))
+    assert sorted(job(Scripted()).pick(WINDOW).unique_ids) == ["a", "bare"]
+
+
+def test_a_text_that_could_not_be_had_again_is_the_one_that_the_store_has(job: Make, store: MemoryStore) -> None:
+    store.put(row("there", content="O texto."))
+    picked = job(Scripted()).pick(WINDOW, fresh=columns(row("there", content="Error retrieving content")))
+    assert [one["content"] for one in picked.rows] == ["O texto."]
+
+
+def test_levels_that_come_after_the_deadline_are_asked_for_again(job: Make, store: MemoryStore) -> None:
+    """At the deadline Cogfy has the first level and the summary; the rest is there an hour later."""
+    store.put(row("a"))
+    later = Window(first=date(2026, 2, 11), last=date(2026, 2, 11), late_days=3)
+    with cogfy() as there:
+        there.answers["a"] = Answer(level_1=ANSWER.level_1, summary=ANSWER.summary)
+        made = job(there.enricher())
+        write(made, made.run(WINDOW, deadline_s=60, poll_s=30), store)
+        assert store.rows["a"]["theme_1_level_2_code"] is None
+        assert store.rows["a"]["summary"]
+    with cogfy() as there:
+        made = job(there.enricher())
+        outcome = made.run(later, deadline_s=60, poll_s=30)
+        assert outcome.account.enriched == 1
+        write(made, outcome, store)
+        assert store.rows["a"]["most_specific_theme_code"] == "01.01.02"
+        assert job(there.enricher()).pick(later).rows == (), "it is whole"
+
+
+def test_rows_of_the_last_day_that_is_looked_at_are_counted_if_they_get_nothing(job: Make, store: MemoryStore) -> None:
+    """The next run does not look at them any more."""
+    store.put(row("young"), row("old", days=-3), row("odd", days=-3), row("got", days=-3))
+    made = job(Scripted({"odd": "no_valid_theme"}, looks={"young": 99, "old": 99}))
+    picked = made.pick(WINDOW)
+    told = Picked.from_dict(json.loads(json.dumps(picked.to_dict())))
+    outcome = made.finish(WINDOW, told, made.submit(picked))
+    assert (outcome.account.pending, outcome.account.failed, outcome.account.enriched) == (2, 1, 1)
+    assert outcome.account.leaving == 2

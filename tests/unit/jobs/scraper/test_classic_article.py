@@ -192,7 +192,7 @@ def test_a_base_element_is_what_a_relative_image_starts_from() -> None:
 def test_a_page_without_a_body_has_no_content_and_says_so() -> None:
     """Fault 33: a text that is missing is told, so that it is got later."""
     found = parse("<html><body><main><p>Outra página qualquer.</p></main></body></html>")
-    assert (found.content, found.notes) == (None, ("content_missing",))
+    assert (found.content, found.notes) == (None, ("content_missing", "body_missing"))
     assert (found.title, found.published) == (LISTED.title, LISTED.published)
 
 
@@ -210,8 +210,11 @@ def test_too_short_a_text_is_none() -> None:
         (pages.anti_bot_page(), AntiBotError),
         (pages.maintenance_page(), EmptyContentError),
         ("", EmptyContentError),
+        ("<title>Request Rejected</title><p>The requested URL was rejected.</p>", AntiBotError),
+        ("<title>Gov.br</title><main>Acesso negado. Sua solicitação foi bloqueada.</main>", AntiBotError),
+        ("<title>Gov.br</title><main>Ocorreu um erro ao processar sua solicitação.</main>", EmptyContentError),
     ],
-    ids=["login", "challenge", "works", "empty"],
+    ids=["login", "challenge", "works", "empty", "firewall", "firewall in Portuguese", "error"],
 )
 def test_a_page_in_place_of_the_article_is_an_error_and_never_a_text(html: str, error: type[Exception]) -> None:
     """Fault 27: a login form was stored as the text of an article."""

@@ -8,13 +8,17 @@ from datetime import UTC, datetime
 import pytest
 
 from data_platform.jobs.scraper.classic import parse_listing
-from data_platform.jobs.scraper.problems import AntiBotError, EmptyContentError, HtmlChangedError
+from data_platform.jobs.scraper.problems import AntiBotError, EmptyContentError, HtmlChangedError, SaysEmptyError
 from data_platform.jobs.scraper.records import ListingPage, When
 from data_platform.models.days import day_of
 from dev.gov_web import pages
 from dev.gov_web.made_up import LISTING, made_up_many
 
 ARTICLES = made_up_many(5)
+REJECTED = (
+    "<html><head><title>Request Rejected</title></head><body>The requested URL was rejected. Please consult with your"
+    " administrator.<br><br>Your support ID is: 1234567890</body></html>"
+)
 ITEM = '<html><body><div id="content"><article class="tileItem">{}</article></div></body></html>'
 
 
@@ -147,12 +151,32 @@ def test_a_large_first_page_without_items_has_another_layout(html: str) -> None:
     """Fault 30: new sites answered with pages without items, which was taken for "no news"."""
     with pytest.raises(HtmlChangedError, match="no article"):
         parse_listing(html, LISTING, first=True)
-    assert parse_listing(html, LISTING).items == ()
 
 
 def test_the_error_names_plone_6() -> None:
     with pytest.raises(HtmlChangedError, match="Plone 6"):
         parse_listing(pages.volto_shell(), LISTING, first=True)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_shell_of_plone_6_that_speaks_of_no_results_is_no_empty_listing(first: bool) -> None:
+    """It says so while its items are still to be loaded; its interface knows."""
+    html = pages.volto_shell().replace("Carregando", "Nenhum resultado encontrado")
+    with pytest.raises(SaysEmptyError, match="Plone 6"):
+        parse_listing(html, LISTING, first=first)
+
+
+@pytest.mark.parametrize("container", pages.CONTAINERS)
+def test_a_later_page_without_items_is_the_end_only_in_the_frame_of_a_listing(container: pages.Container) -> None:
+    later = f"{LISTING}?b_start:int=10"
+    assert parse_listing(pages.classic_listing([], container=container), later).items == ()
+    assert parse_listing("<html><body><p>Não há itens nesta pasta.</p></body></html>", later).items == ()
+    with pytest.raises(HtmlChangedError, match="Plone 6"):
+        parse_listing(pages.volto_shell(), later)
+    for words in ("Ocorreu um erro ao processar sua solicitação.", "O site encontrou um problema.", "<b></b>"):
+        with pytest.raises(EmptyContentError) as raised:
+            parse_listing(f"<html><body><div id='content'><h1>Erro</h1><p>{words}</p></div></body></html>", later)
+        assert later in str(raised.value)
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -165,8 +189,10 @@ def test_the_error_names_plone_6() -> None:
         (pages.maintenance_page(90_000), EmptyContentError),
         ("", EmptyContentError),
         (" \n ", EmptyContentError),
+        (REJECTED, AntiBotError),
+        ("<title>Erro</title><main>Ocorreu um erro ao processar sua solicitação.</main>", EmptyContentError),
     ],
-    ids=["challenge", "login", "works", "works, large", "empty", "blank"],
+    ids=["challenge", "login", "works", "works, large", "empty", "blank", "firewall", "error"],
 )
 def test_a_page_in_place_of_the_listing_is_an_error_by_type(html: str, error: type[Exception], first: bool) -> None:
     """Fault 27: failures looked like "no news"."""

@@ -19,9 +19,24 @@ from data_platform.jobs.scraper.problems import (
     NetworkError,
     UrlBrokenError,
 )
+from data_platform.jobs.scraper.records import Article, Listed, ListingPage
 from data_platform.jobs.scraper.site import SiteLimits
 from data_platform.models.days import day_of, utc_now
-from tests.support.scraping import EMPTY, HTML, REST, SHELL, SITE, Item, Pages, days, listing_text, run_of_days, scraped
+from tests.support.scraping import (
+    EMPTY,
+    HTML,
+    REST,
+    SAYS_EMPTY,
+    SHELL,
+    SITE,
+    UNDATED,
+    Item,
+    Pages,
+    days,
+    listing_text,
+    run_of_days,
+    scraped,
+)
 
 LAST = date(2026, 2, 5)
 WINDOW = days("2026-02-04", "2026-02-05")
@@ -90,7 +105,7 @@ def test_an_article_that_nobody_dates_goes_on_without_a_date() -> None:
 
 def test_a_listing_whose_dates_can_no_longer_be_read_is_an_error() -> None:
     items = [Item(f"n{number}") for number in range(60)]
-    outcome = scraped(Pages().listing(items), WINDOW)
+    outcome = scraped(Pages({item.url: UNDATED for item in items}).listing(items), WINDOW)
     assert (outcome.status, outcome.error_category, outcome.account.pages) == (Status.ERROR, "html_changed", 2)
     assert "no article says a date" in (outcome.error_message or "")
     assert len(outcome.rows) == 20  # they are kept, as rejects
@@ -190,7 +205,131 @@ def test_if_most_articles_fail_it_is_the_site_s_failure(error: NetworkError) -> 
     assert (outcome.status, outcome.error_category, len(outcome.rows)) == (Status.ERROR, error.category, 2)
     assert outcome.retryable is error.retryable
     assert "3 of 5 articles could not be had" in (outcome.error_message or "")
+    assert f"{SITE.url}/n0: n" in (outcome.error_message or "")
     assert failing(error, broken=3, fine=3).status is Status.SUCCESS
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_site_none_of_whose_few_articles_can_be_had_has_not_no_news(
+    count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    outcome = failing(NetworkError("503"), broken=count, fine=0)
+    assert (outcome.status, outcome.error_category, outcome.rows) == (Status.ERROR, "network_error", ())
+    for number in range(count):
+        assert f"aeb: {SITE.url}/n{number}: 503" in caplog.text
+    assert failing(NetworkError("503"), broken=count, fine=1).status is Status.SUCCESS
+
+
+def textless(bare: int, fine: int = 0, *, outside: int = 0) -> SiteOutcome:
+    # Those outside the window are listed without a date, so they are opened.
+    items = [*run_of_days(LAST, 1, per_day=bare + fine), *(Item(f"f{n}", own=date(2026, 1, 1)) for n in range(outside))]
+    web = Pages().listing([*items, *run_of_days(LAST - timedelta(days=3), 20, name="v")], per_page=40)
+    web.answers |= {item.url: "" for item in items[:bare]}
+    return scraped(web, WINDOW)
+
+
+@pytest.mark.parametrize(
+    ("bare", "fine", "outside", "status"),
+    [
+        (3, 2, 0, Status.ERROR),
+        (3, 3, 0, Status.SUCCESS),
+        (3, 2, 1, Status.SUCCESS),
+        (2, 0, 0, Status.SUCCESS),
+    ],
+)
+def test_if_most_articles_have_no_text_it_is_the_site_s_failure(
+    bare: int, fine: int, outside: int, status: Status
+) -> None:
+    """A new template, or a shell behind a cached listing; an article may have a picture only."""
+    outcome = textless(bare, fine, outside=outside)
+    assert (outcome.status, len(outcome.rows), outcome.account.outside) == (status, bare + fine, outside)
+    assert [failure.url for failure in outcome.failures] == [f"{SITE.url}/n{number}" for number in range(bare)]
+    assert {failure.category for failure in outcome.failures} == {"content_missing"}
+    if status is Status.ERROR:
+        assert outcome.error_category == "html_changed"
+        assert f"3 of 5 articles could not be had; the first: {SITE.url}/n0: it has no text" in (
+            outcome.error_message or ""
+        )
+
+
+@pytest.mark.parametrize(("fine", "status"), [(0, Status.ERROR), (1, Status.SUCCESS)])
+def test_a_site_all_of_whose_few_pages_have_no_place_for_a_text_has_failed(fine: int, status: Status) -> None:
+    """A shell behind a cached listing; an article of nothing but a picture has such a place."""
+
+    def shell(text: str, url: str, listed: Listed) -> Article:
+        notes = ("content_missing", "body_missing")
+        bare = Article(url=url, title=listed.title, published=listed.published, notes=notes)
+        return bare if listed.title == "n0" else replace(bare, content="texto", notes=())
+
+    items = run_of_days(LAST, 1, per_day=1 + fine)
+    web = Pages().listing([*items, *run_of_days(LAST - timedelta(days=3), 20, name="v")], per_page=30)
+    outcome = scraped(web, WINDOW, layouts=(replace(HTML, parse_article=shell),))
+    assert (outcome.status, len(outcome.rows), outcome.account.content_missing) == (status, 1 + fine, 1)
+    assert outcome.error_category == ("html_changed" if status is Status.ERROR else None)
+
+
+def test_failed_articles_and_those_without_a_text_are_lost_together() -> None:
+    items = run_of_days(LAST, 1, per_day=5)
+    web = Pages().listing([*items, *run_of_days(LAST - timedelta(days=3), 20, name="v")], per_page=30)
+    web.answers |= {items[0].url: UrlBrokenError("404"), items[1].url: "", items[2].url: ""}
+    outcome = scraped(web, WINDOW)
+    assert (outcome.error_category, len(outcome.rows), outcome.account.failed) == ("html_changed", 4, {"url_broken": 1})
+
+
+def test_a_video_without_a_text_is_an_article() -> None:
+    def video(text: str, url: str, listed: Listed) -> Article:
+        bare = Article(url=url, title=listed.title, published=listed.published, notes=("content_missing",))
+        return replace(bare, video_url=f"{url}.mp4")
+
+    items = run_of_days(LAST, 1, per_day=4)
+    web = Pages().listing([*items, *run_of_days(LAST - timedelta(days=3), 20, name="v")], per_page=30)
+    outcome = scraped(web, WINDOW, layouts=(replace(HTML, parse_article=video),))
+    assert (outcome.status, outcome.account.content_missing, outcome.failures) == (Status.SUCCESS, 4, ())
+
+
+def test_an_interface_that_gives_no_texts_is_noticed_on_a_quiet_day() -> None:
+    """As where it does not honour `fullobjects`: one article is of the window, and none has a text."""
+
+    def bare(text: str, url: str, first: bool) -> tuple[ListingPage, list[Article]]:
+        page, whole = REST.read_page(text, url, first)
+        return page, [replace(article, content=None, notes=("content_missing",)) for article in whole or ()]
+
+    items = run_of_days(LAST, 1, per_day=1) + run_of_days(LAST - timedelta(days=3), 20, name="v")
+    web = Pages().listing([replace(item, own=item.listed) for item in items], per_page=25, rest=True)
+    outcome = scraped(web, WINDOW, layouts=(replace(REST, read_page=bare),))
+    assert (outcome.status, outcome.error_category, len(outcome.rows)) == (Status.ERROR, "html_changed", 1)
+
+
+# ------------------------------------------------------------------------------------ listings that break off
+
+
+@pytest.mark.parametrize("given", [0, 25])
+def test_an_interface_that_breaks_off_before_its_total_is_an_error(given: int) -> None:
+    items = [Item(f"n{number}", own=LAST) for number in range(25)]
+    web = Pages({f"{SITE.url}/api?from=0": listing_text(items[:given], total=60)})
+    web.answers[f"{SITE.url}/api?from=25"] = listing_text([], total=60)
+    outcome = scraped(web, WINDOW, layouts=(REST,))
+    assert (outcome.status, outcome.error_category, len(outcome.rows)) == (Status.ERROR, "empty_content", given)
+    assert f"gave {given} of the 60 articles" in (outcome.error_message or "")
+
+
+def test_an_article_taken_out_while_its_listing_is_read_breaks_nothing_off() -> None:
+    items = [Item(f"n{number}", own=LAST) for number in range(25)]
+    web = Pages({f"{SITE.url}/api?from=0": listing_text(items, total=26)})
+    web.answers[f"{SITE.url}/api?from=25"] = listing_text([], total=25)
+    assert scraped(web, WINDOW, layouts=(REST,)).status is Status.SUCCESS
+
+
+def test_a_page_of_plone_6_that_says_it_is_empty_is_believed_if_its_interface_says_so_too() -> None:
+    silent = {f"{SITE.url}/api?from=0": listing_text([], total=0), SITE.url: SAYS_EMPTY}
+    for layouts in ((REST, HTML), (HTML, REST)):
+        outcome = scraped(Pages(dict(silent)), WINDOW, layouts=layouts)
+        assert (outcome.status, outcome.rows) == (Status.SUCCESS, ())
+        assert Note.LISTING_EMPTY in outcome.notes
+    for layouts in ((REST, HTML), (HTML, REST)):
+        web = Pages({SITE.url: SAYS_EMPTY}).listing(rest_items(), rest=True)
+        assert names(scraped(web, WINDOW, layouts=layouts)) == ["n0", "n1"]
+    assert scraped(Pages(dict(silent)), WINDOW, layouts=(HTML,)).status is Status.ERROR
 
 
 def test_a_site_that_challenges_is_left_alone() -> None:
