@@ -103,7 +103,9 @@ def test_its_exit_status_is_the_commands(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_the_command_ends_with_its_owner(tmp_path: Path, number: signal.Signals) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from dev.lifeline import Lifeline\n"
+        "import signal, sys, time; from pathlib import Path; from dev.lifeline import Lifeline\n"
+        # What the tests were started by may have made them deaf, as nohup does.
+        "signal.signal(signal.SIGINT, signal.SIG_DFL), signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "with open(sys.argv[1] + '/log', 'wb') as log:\n"
         "    line = Lifeline([sys.executable, '-c', sys.argv[2], sys.argv[1]], log=log)\n"
         "time.sleep(1000)"

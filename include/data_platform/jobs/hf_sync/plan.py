@@ -214,10 +214,9 @@ def require_allowed(plan: SyncPlan, where: str, *, overwrite: bool) -> None:
         )
     if account is not None and account.unexplained:
         raise IntegrityError(
-            f"{where}: {account.unexplained:,} published rows are unknown to PostgreSQL, or were refused there in "
-            "another version, and would go: "
+            f"{where}: {account.unexplained:,} published rows are unknown to PostgreSQL and would go: "
             f"{few(account.unexplained_ids)}",
-            hint=f"{_BRING_IN}; to let them go, choose --overwrite",
+            hint=f"perhaps it refused them once, in another version; {_BRING_IN}; to let them go, choose --overwrite",
         )
     if plan.vanished:
         raise IntegrityError(
