@@ -254,7 +254,7 @@ def test_what_the_refusal_advises_brings_nothing_deleted_back_and_undoes_no_corr
     update(news, {"unique_id": IDS[3], "summary": "tardio"})
     pipeline(synced).insert(columns([article(70, unique_id="only on the Hub")]))
     error = refused(make_job(), synced, store, "1 published rows are unknown to PostgreSQL and would go")
-    assert "reconcile --repair from-postgres, without --allow-delete" in error.hint
+    assert "reconcile --repair from-postgres --assume-mode postgres, without --allow-delete" in error.hint
     corrected = both.in_postgres()
     told = both.repair("from-postgres", which=MODE)
     assert list(told.sides["huggingface"].failed_ids.values()) == [[IDS[0]]]  # deleted: goes with the sync
