@@ -224,7 +224,7 @@ def test_rows_that_only_the_hub_has_are_named_and_stay_until_told_otherwise(
     DatasetManager(DATASET, settings=synced.settings, backoff=QUICK).insert(columns(only_there))
     error = refused(make_job(), synced, store, "2 published rows are unknown to PostgreSQL and would go")
     assert "only there, there too" in error.message
-    assert "reconcile --repair from-postgres, without --allow-delete" in error.hint
+    assert "reconcile --repair from-postgres --assume-mode postgres, without --allow-delete" in error.hint
     told = make_job(dry_run=True).run()
     assert told.account is not None
     assert (told.account.unexplained, list(told.account.unexplained_ids)) == (2, ["only there", "there too"])
