@@ -364,7 +364,7 @@ def test_an_enricher_that_is_not_ready_is_waited_for_without_a_worker(
 ) -> None:
     with cogfy() as there:
         set_cogfy(there, monkeypatch)
-        there.store.ready_after_s = 1.0
+        there.store.ready_after_s = 8.0
         done = run(storage_backend="dual_write")
     assert states(done) == BEFORE | {"write_postgres": "success", "write_huggingface": "success", "record": "success"}
     assert all(row["summary"] == "O governo publicou um resumo." for row in its.in_postgres().values())
