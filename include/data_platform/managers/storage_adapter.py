@@ -255,7 +255,7 @@ class StorageAdapter:
             operation=call.operation,
             mode=self.mode,
             sides={side.value: SideRecord(status=Status.STARTED) for side in self.mode.sides},
-            rows=call.rows,
+            rows=call.rows + call.kept_out,
             ids=IdList.of(call.ids),
             allow_update=call.allow_update,
             columns=call.columns,
@@ -278,7 +278,8 @@ class StorageAdapter:
 
     def _attempt(self, side: ReadSource, call: _Call, errors: dict[str, Exception]) -> SideOutcome:
         try:
-            return SideOutcome(store=side.value, outcome=renamed(call.make(self.store(side)), call.renames))
+            made = renamed(call.make(self.store(side)), call.renames)
+            return SideOutcome(store=side.value, outcome=_with(made, call))
         except Exception as error:  # noqa: BLE001 - of any type: see below
             # Not swallowed: recorded, and raised when the other side was attempted too.
             _LOG.exception("%s: the %s failed", side, call.operation)
@@ -325,7 +326,7 @@ class StorageAdapter:
     def _told(
         self, call: _Call, sides: Mapping[str, SideOutcome], entry_id: str, recorded: Sequence[Recorded]
     ) -> StorageOutcome:
-        outcomes = {name: _with(side.outcome, call) for name, side in sides.items() if side.outcome is not None}
+        outcomes = {name: side.outcome for name, side in sides.items() if side.outcome is not None}
         return StorageOutcome.over(
             outcomes[self.mode.read_from.value],
             outcomes,
@@ -336,7 +337,9 @@ class StorageAdapter:
 
     def _nothing(self, call: _Call) -> StorageOutcome:
         """Record that there was nothing to write, since somebody may wait for the record; touch no store."""
-        sides = {side.value: SideOutcome(store=side.value, outcome=WriteOutcome()) for side in self.mode.sides}
+        sides = {
+            side.value: SideOutcome(store=side.value, outcome=_with(WriteOutcome(), call)) for side in self.mode.sides
+        }
         begun = LedgerEntry(
             kind=WRITE,
             entry_id=new_entry_id(),
@@ -347,6 +350,7 @@ class StorageAdapter:
             allow_update=call.allow_update,
             columns=call.columns,
             staged_file=self.staged_file,
+            rows=call.kept_out,
         )
         return self._told(call, sides, begun.entry_id, [self._record(WRITE, begun, call, sides)])
 

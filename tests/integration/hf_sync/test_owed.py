@@ -79,3 +79,20 @@ def test_a_person_may_publish_what_postgresql_has(adapter: Adapters, hub: Hub, s
         adapter(sleeps=True).delete_rows([str(article(1)["unique_id"])], reason="court order")
     checked(make_job(overwrite=True), hub, store)
     assert len(hub.all_rows()) == 3
+
+
+def test_an_article_that_was_taken_down_in_the_dataset_alone_is_not_published_again(
+    adapter: Adapters, hub: Hub, store: Store, make_job: Jobs
+) -> None:
+    """As after a night in mode huggingface."""
+    gone = str(article(1)["unique_id"])
+    adapter().insert_rows(columns(articles(3)))
+    checked(make_job(), hub, store)
+    adapter("huggingface").delete_rows([gone], reason="court order")
+    for options in ({}, {"full": True}):
+        with pytest.raises(IntegrityError, match=rf"1 articles that were taken down are still in PostgreSQL: {gone}"):
+            make_job(**options).run()
+    assert len(hub.all_rows()) == 2
+    adapter().delete_rows([gone], reason="court order")
+    checked(make_job(), hub, store)
+    assert len(hub.all_rows()) == 2

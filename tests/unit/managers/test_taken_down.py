@@ -10,7 +10,7 @@ import pytest
 
 from data_platform.errors import StoreUnavailableError, WriteError
 from data_platform.managers.ledger.deletions import allow_again, deleted
-from data_platform.managers.ledger.run_ledger import DELETION, RunLedger
+from data_platform.managers.ledger.run_ledger import DELETION, WRITE, RunLedger
 from tests.support.memory_store import MemoryStore
 from tests.support.missed import HF, PG, Both, columns, news
 
@@ -33,6 +33,9 @@ def test_a_deleted_article_is_kept_out_and_counted(both: Both, only: str) -> Non
     told = again(both, news("a1"), news("a2", title="newer", extracted_at=LATER), news("a3"), only=only)
     assert (told.given, told.kept_out, told.inserted, told.updated) == (3, 1, 1, 1)
     assert told.counts["kept_out"] == 1
+    entry = both.ledger.newest(WRITE)
+    assert entry is not None
+    assert (entry.sides[only or PG].counts["kept_out"], entry.sides[only or PG].counts["given"]) == (1, 3)
     for side in (only,) if only else (PG, HF):
         assert set(both.rows(side)) == {"a2", "a3"}
 
@@ -42,6 +45,9 @@ def test_a_call_of_nothing_else_writes_nothing_and_tells(both: Both) -> None:
     both.adapter().delete_rows(["a1"], reason="court order")
     told = again(both, news("a1"))
     assert (told.given, told.kept_out, told.affected) == (1, 1, 0)
+    entry = both.ledger.newest(WRITE)
+    assert entry is not None
+    assert {side: record.counts["kept_out"] for side, record in entry.sides.items()} == {PG: 1, HF: 1}, "on record"
     assert both.rows(PG) == both.rows(HF) == {}
 
 
@@ -50,6 +56,13 @@ def test_an_edited_title_gives_it_another_id_and_no_way_in(both: Both) -> None:
     both.adapter().delete_rows(["a1"], reason="court order")
     told = again(both, news("a9", title="edited", url="http://www.gov.br/mec/a1/view"), news("a2"))
     assert (told.kept_out, set(both.rows(PG))) == (1, {"a2"})
+
+
+def test_deleting_it_once_more_forgets_nothing(both: Both) -> None:
+    both.insert(news("a1"))
+    for _ in range(2):
+        both.adapter().delete_rows(["a1"], reason="court order")
+    assert again(both, news("a9", url=news("a1")["url"])).kept_out == 1
 
 
 def test_of_two_rows_of_one_article_the_other_goes_on(both: Both) -> None:

@@ -17,6 +17,7 @@ from data_platform.managers.dataset_manager import DatasetManager
 from data_platform.managers.hub.adoption import AdoptedState, AdoptionPlan
 from data_platform.managers.hub.layout import UNDATED, data_files, month_of_path, partition_path, stray_files
 from data_platform.managers.hub.state import State
+from data_platform.managers.ledger.deletions import deleted
 from data_platform.managers.ledger.run_ledger import RunLedger
 from data_platform.managers.postgres.change_feed import ChangeFeed, Window
 from data_platform.managers.postgres.news_snapshot import NewsSnapshot
@@ -175,8 +176,8 @@ def make_plan(options: SyncOptions, sides: Sides) -> SyncPlan:
     return _of_months(replace(plan, months=sorted({*touched, *stray}), notes=notes), news, state)
 
 
-def require_complete(ledger: RunLedger, where: str) -> None:
-    """Refuse to let the dataset follow PostgreSQL while that may lack what the dataset was given.
+def require_complete(ledger: RunLedger, news: NewsSnapshot, where: str) -> None:
+    """Refuse to let the dataset follow PostgreSQL while that may lack what the dataset was given, deletions included.
 
     Raises:
         IntegrityError: says which writes, and what to do.
@@ -187,6 +188,12 @@ def require_complete(ledger: RunLedger, where: str) -> None:
             f"{where}: PostgreSQL may lack {len(owed):,} writes that the dataset was given, and would take them back "
             f"there: {few(named)}",
             hint="python -m data_platform reconcile --repair missed brings them; then sync again",
+        )
+    down = sorted(deleted(ledger).addresses)
+    if down and (still := news.rows_of(down).column("unique_id").to_pylist()):
+        raise IntegrityError(
+            f"{where}: {len(still):,} articles that were taken down are still in PostgreSQL: {few(sorted(still))}",
+            hint="delete them again, with --assume-mode dual_write; or let them be published: delete --allow-again",
         )
 
 

@@ -213,7 +213,7 @@ class HuggingFaceSyncJob:
                 require_lead(self._mode_now())
                 where = str(self._manager.repository)
                 if not options.overwrite:
-                    require_complete(RunLedger.of(self.settings), where)
+                    require_complete(RunLedger.of(self.settings), news, where)
                 require_allowed(plan, where, overwrite=options.overwrite)
                 files = MonthFiles(news, plan.counts, self._progress)
                 commit = published.snapshot.commit

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from data_platform.managers.interface import NewsStore
@@ -43,7 +44,11 @@ class Deleted:
             return True
         if not self.addresses or not isinstance(url, str) or not isinstance(agency, str):
             return False
-        return (agency, canonical_url(url)) in self.addresses.values()
+        return (agency, canonical_url(url)) in self._places
+
+    @cached_property
+    def _places(self) -> frozenset[Address | None]:
+        return frozenset(self.addresses.values())
 
 
 def deleted(ledger: RunLedger) -> Deleted:
@@ -57,7 +62,7 @@ def deleted(ledger: RunLedger) -> Deleted:
         told = entry.facts.get("addresses") or {}
         for uid in ledger.ids(entry.ids):
             if entry.operation == _TAKEN_DOWN:
-                found[uid] = tuple(told[uid]) if uid in told else None
+                found[uid] = tuple(told[uid]) if uid in told else found.get(uid)
             else:
                 found.pop(uid, None)
     return Deleted(found)

@@ -256,19 +256,27 @@ class RunLedger:
                 yield self._read(named.name)
 
     def carried_out(self, entry: LedgerEntry, side: str) -> bool:
-        """Say whether another write gave a side the very rows of this one: the same staged file, in the same way.
+        """Say whether other writes gave a side the very rows of this one: the same staged file, in the same way.
 
-        So it is with the daily pipeline, where each side is a task and a write of its own.
+        So it is with the daily pipeline, where each side is a task and a write of its own, and with a write that was
+        tried again. One staged file may be written in several calls: all of this one's articles have to be in them.
         """
         if not entry.staged_file:
             return False
+        began = {named.entry_id: named for named in self._named(f"{STARTED}/{entry.day.isoformat()}")}
+        given: set[str] = set()
+        found = False
         for named in self._named(f"{WRITE}/{entry.day.isoformat()}"):
-            if named.state_of(side) == Status.SUCCEEDED and named.entry_id != entry.entry_id:
-                other = self._read(named.name)
+            if named.state_of(side) == Status.SUCCEEDED and named.entry_id in began.keys() - {entry.entry_id}:
+                other = self._read(began[named.entry_id].name)
                 same = (other.staged_file, other.operation) == (entry.staged_file, entry.operation)
                 if same and other.allow_update >= entry.allow_update and set(entry.columns) <= set(other.columns):
-                    return True
-        return False
+                    found = True
+                    given |= {*self.ids(other.ids)}
+        if not found or entry.entry_id not in began:
+            return False
+        its = self._read(began[entry.entry_id].name)
+        return given.issuperset(self.ids(its.ids))
 
     # ------------------------------------------------------------------------------------------------
 

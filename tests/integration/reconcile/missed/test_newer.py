@@ -68,6 +68,18 @@ def test_a_write_that_was_tried_again_is_not_missed(both: Both) -> None:
     assert both.ledger.missed() == []
 
 
+def test_another_call_with_the_same_staged_rows_is_no_other_try(both: Both) -> None:
+    """As the pipeline writes a file of late enrichment: a call for each set of columns."""
+    both.insert(news("a1"), news("a2"))
+    late = both.adapter(staged_file="late.parquet")
+    with both.failing(HF):
+        late.update_rows(_frame(unique_id="a1", summary="s"))
+    late.update_rows(_frame(unique_id="a2", summary="s", title="t"))
+    assert [missed.ids for missed in both.ledger.missed()] == [("a1",)]
+    assert only(both.repair()).settled
+    assert both.alike("a1", "a2")
+
+
 @pytest.mark.parametrize("side", [PG, HF])
 def test_an_article_that_was_taken_down_since_does_not_come_back(both: Both, side: str) -> None:
     both.insert(news("a1"))
