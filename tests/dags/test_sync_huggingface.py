@@ -339,24 +339,6 @@ def hand_started(**params: Any) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def gauges() -> Iterator[dict[str, float]]:
-    """What is sent to Airflow's metrics."""
-    from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
-    from airflow.sdk.observability import stats
-
-    seen: dict[str, float] = {}
-
-    class Recorder(NoStatsLogger):
-        @classmethod
-        def gauge(cls, stat: str, value: float, *_: Any, **__: Any) -> None:
-            seen[stat] = value
-
-    stats.initialize(factory=Recorder, export_legacy_names=False)
-    yield seen
-    stats.initialize(factory=NoStatsLogger, export_legacy_names=False)
-
-
 def test_the_alert_says_how_far_behind_and_what_to_do(
     store: Store, hub: Hub, news: PostgresManager, gauges: dict[str, float]
 ) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from data_platform.jobs.reconcile.compare import Comparer
@@ -21,10 +22,14 @@ from data_platform.managers.storage_adapter import StorageAdapter
 from data_platform.managers.storage_mode import ReadSource, StorageBackend, StorageMode
 from data_platform.settings import Settings
 from tests.support.hub import DATASET, QUICK, REDUCED, TOKEN, Hub, columns, parquet_bytes, published
-from tests.support.sources import THEMES, Row
+from tests.support.sources import THEMES, Row, articles
 from tests.support.stores import Store
 
-__all__ = ["BOTH", "TwoStores", "mode", "themes_source"]
+__all__ = ["BOTH", "DIRECTIONS", "ID", "ROWS", "TwoStores", "account", "frame", "mode", "state", "themes_source"]
+
+ROWS = articles(40)  # 1 March to 9 April 2024
+ID = [row["unique_id"] for row in ROWS]
+DIRECTIONS = ("from-postgres", "from-huggingface")
 
 
 def mode(backend: str = "dual_write", read_from: str = "huggingface") -> StorageMode:
@@ -118,6 +123,21 @@ class TwoStores:
             for rows in (self.in_postgres(), self.on_hub())
         )
         return here == there
+
+
+def frame(*rows: Row) -> pd.DataFrame:
+    """Return rows as an update takes them."""
+    return pd.DataFrame(list(rows), dtype=object)
+
+
+def state(both: TwoStores) -> Any:
+    """Return what changes when anything is written to either store."""
+    return both.store.versions(), both.hub.head(), both.hub.head("owner/govbrnews-reduced")
+
+
+def account(done: DriftRepair) -> dict[str, dict[str, int]]:
+    """Return what a repair counted, by store, without zeros."""
+    return {name: {k: v for k, v in side.counts.items() if v} for name, side in done.sides.items()}
 
 
 def _plain(row: Row) -> Row:

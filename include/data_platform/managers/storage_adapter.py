@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import pyarrow as pa
 
 from data_platform.managers.interface import NewsStore, WriteOutcome
-from data_platform.managers.ledger.deletions import deleted, rows_kept_out, taking_down
+from data_platform.managers.ledger.deletions import taking_down, without_deleted
 from data_platform.managers.ledger.entry import IdList, LedgerEntry, SideRecord, Status, new_entry_id
 from data_platform.managers.ledger.run_ledger import SIDE, STARTED, WRITE, Recorded, RunLedger
 from data_platform.managers.storage_mode import ReadSource, StorageBackend, StorageMode, resolve_storage_mode
@@ -160,15 +160,9 @@ class StorageAdapter:
 
         Rows of articles that were taken down by `delete_rows` are kept out of every store, and counted.
         """
+        batch_of_columns(new_data)  # a malformed call is refused before anybody is asked
+        new_data, kept_out = without_deleted(self.ledger, new_data)
         given = batch_of_columns(new_data)
-        kept_out = rows_kept_out(deleted(self.ledger), new_data)
-        if kept_out:
-            _LOG.warning("%d rows are of articles that were taken down, and are kept out", len(kept_out))
-            new_data = {
-                name: [value for row, value in enumerate(values) if row not in kept_out]
-                for name, values in new_data.items()
-            }
-            given = batch_of_columns(new_data)
         known, identity = self._identify(new_data, given)
         told = new_data
         if known:
@@ -183,7 +177,7 @@ class StorageAdapter:
                 allow_update=allow_update,
                 renames=known,
                 identity=identity,
-                kept_out=len(kept_out),
+                kept_out=kept_out,
             )
         )
 

@@ -88,21 +88,3 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         rows = [published(row) for row in articles(8)]
         made.put({"data/train-00000-of-00001.parquet": parquet_bytes(rows)})
         yield made
-
-
-@pytest.fixture
-def gauges() -> Iterator[dict[str, float]]:
-    """What is sent to Airflow's metrics."""
-    from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
-    from airflow.sdk.observability import stats
-
-    seen: dict[str, float] = {}
-
-    class Recorder(NoStatsLogger):
-        @classmethod
-        def gauge(cls, stat: str, value: float, *_: Any, **__: Any) -> None:
-            seen[stat] = value
-
-    stats.initialize(factory=Recorder, export_legacy_names=False)
-    yield seen
-    stats.initialize(factory=NoStatsLogger, export_legacy_names=False)

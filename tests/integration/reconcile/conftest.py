@@ -12,7 +12,7 @@ import pytest
 from data_platform.cli import main
 from tests.support.hub import Hub
 from tests.support.stores import Store
-from tests.support.two_stores import TwoStores
+from tests.support.two_stores import ROWS, TwoStores
 
 
 @pytest.fixture
@@ -44,3 +44,10 @@ def run(
         return status, json.loads(printed) if printed.strip() else None
 
     return call
+
+
+@pytest.fixture
+def both(stores: TwoStores) -> TwoStores:
+    """Two stores with the same 40 articles."""
+    stores.write(ROWS)
+    return stores

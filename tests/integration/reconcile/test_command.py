@@ -5,29 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from data_platform.cli import main
 from data_platform.models.columns import COLUMN_NAMES
 from tests.support.hub import columns
-from tests.support.sources import Row, article, articles
-from tests.support.two_stores import TwoStores, mode
+from tests.support.sources import article
+from tests.support.two_stores import ID, TwoStores, frame, mode
 
-ROWS = articles(40)  # 1 March to 9 April 2024
-ID = [row["unique_id"] for row in ROWS]
 Run = Callable[..., tuple[int, Any]]
-
-
-def frame(*rows: Row) -> pd.DataFrame:
-    return pd.DataFrame(list(rows), dtype=object)
-
-
-@pytest.fixture
-def both(stores: TwoStores) -> TwoStores:
-    """Two stores with the same 40 articles."""
-    stores.write(ROWS)
-    return stores
 
 
 def test_the_command_compares_repairs_and_says_so_in_its_exit_status(both: TwoStores, run: Run) -> None:

@@ -18,18 +18,9 @@ from data_platform.managers.ledger.run_ledger import RECONCILE, STARTED
 from data_platform.models.days import utc_now
 from tests.support.hub import columns, parquet_bytes
 from tests.support.sources import BRASILIA, Row, article, articles, theme_codes
-from tests.support.two_stores import TwoStores, mode
+from tests.support.two_stores import ID, ROWS, TwoStores, mode
 
 MARCH, APRIL = "data/train-2024-03.parquet", "data/train-2024-04.parquet"
-ROWS = articles(40)  # 1 March to 9 April 2024: 31 rows and 9
-ID = [row["unique_id"] for row in ROWS]
-
-
-@pytest.fixture
-def both(stores: TwoStores) -> TwoStores:
-    """Two stores with the same 40 articles."""
-    stores.write(ROWS)
-    return stores
 
 
 def in_hub(both: TwoStores, uid: str, change: Callable[[Row], None]) -> None:

@@ -8,35 +8,19 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from data_platform import failpoints
 from data_platform.errors import ConfigurationError, WriteError
 from data_platform.failpoints import FailpointError
-from data_platform.jobs.reconcile.drift_repair import DriftRepair
 from data_platform.jobs.reconcile.missed import repair_missed
 from data_platform.managers.hub.layout import UNDATED
 from data_platform.managers.ledger.run_ledger import REPAIR, WRITE
 from tests.support.hub import columns, parquet_bytes
 from tests.support.sources import Row, article, articles, newer, theme_codes
-from tests.support.two_stores import TwoStores
+from tests.support.two_stores import DIRECTIONS, ID, ROWS, TwoStores, account, frame, state
 
-ROWS = articles(40)  # 1 March to 9 April 2024
-ID = [row["unique_id"] for row in ROWS]
 MARCH = "data/train-2024-03.parquet"
-DIRECTIONS = ("from-postgres", "from-huggingface")
-
-
-@pytest.fixture
-def both(stores: TwoStores) -> TwoStores:
-    """Two stores with the same 40 articles."""
-    stores.write(ROWS)
-    return stores
-
-
-def frame(*rows: Row) -> pd.DataFrame:
-    return pd.DataFrame(list(rows), dtype=object)
 
 
 def drift(both: TwoStores) -> None:
@@ -51,14 +35,6 @@ def drift(both: TwoStores) -> None:
     dataset.insert(columns([article(52), article(53, published_at=ROWS[0]["published_at"] + timedelta(days=400))]))
     dataset.delete_rows([ID[5]], reason="a test")
     both.store.execute(f"DELETE FROM news WHERE unique_id = '{ID[6]}'", behind_triggers=True)
-
-
-def state(both: TwoStores) -> Any:
-    return both.store.versions(), both.hub.head(), both.hub.head("owner/govbrnews-reduced")
-
-
-def account(done: DriftRepair) -> dict[str, dict[str, int]]:
-    return {name: {k: v for k, v in side.counts.items() if v} for name, side in done.sides.items()}
 
 
 # ------------------------------------------------------------------------------------------------- directions

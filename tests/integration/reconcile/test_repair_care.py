@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pandas as pd
 import pytest
 
 from data_platform import failpoints
@@ -12,37 +9,14 @@ from data_platform.errors import ConfigurationError, IntegrityError
 from data_platform.failpoints import FailpointError
 from data_platform.jobs.hf_sync.records import SyncOptions
 from data_platform.jobs.hf_sync.sync_job import HuggingFaceSyncJob
-from data_platform.jobs.reconcile.drift_repair import DriftRepair
 from data_platform.managers.hub.layout import UNDATED
 from data_platform.managers.ledger.run_ledger import REPAIR
 from data_platform.managers.storage_mode import StorageMode
 from tests.support.hub import columns, parquet_bytes
-from tests.support.sources import Row, article, articles
-from tests.support.two_stores import TwoStores, mode
+from tests.support.sources import Row, article
+from tests.support.two_stores import DIRECTIONS, ID, ROWS, TwoStores, account, frame, mode, state
 
-ROWS = articles(40)  # 1 March to 9 April 2024
-ID = [row["unique_id"] for row in ROWS]
 MARCH, APRIL = "data/train-2024-03.parquet", "data/train-2024-04.parquet"
-DIRECTIONS = ("from-postgres", "from-huggingface")
-
-
-@pytest.fixture
-def both(stores: TwoStores) -> TwoStores:
-    """Two stores with the same 40 articles."""
-    stores.write(ROWS)
-    return stores
-
-
-def frame(*rows: Row) -> pd.DataFrame:
-    return pd.DataFrame(list(rows), dtype=object)
-
-
-def state(both: TwoStores) -> Any:
-    return both.store.versions(), both.hub.head(), both.hub.head("owner/govbrnews-reduced")
-
-
-def account(done: DriftRepair) -> dict[str, dict[str, int]]:
-    return {name: {k: v for k, v in side.counts.items() if v} for name, side in done.sides.items()}
 
 
 def test_a_held_row_without_an_id_is_left_to_a_sync_that_a_person_asks_for(both: TwoStores) -> None:

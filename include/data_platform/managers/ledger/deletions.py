@@ -21,7 +21,7 @@ from data_platform.models.columns import COLUMN_NAMES
 from data_platform.models.days import utc_now
 from data_platform.models.urls import canonical_url
 
-__all__ = ["Deleted", "allow_again", "deleted", "rows_kept_out", "taking_down"]
+__all__ = ["Deleted", "allow_again", "deleted", "taking_down", "without_deleted"]
 
 _LOG = logging.getLogger(__name__)
 _TAKEN_DOWN, _ALLOWED = "taken-down", "allowed-again"
@@ -68,13 +68,24 @@ def deleted(ledger: RunLedger) -> Deleted:
     return Deleted(found)
 
 
-def rows_kept_out(standing: Deleted, rows: Mapping[str, Sequence[object]]) -> frozenset[int]:
-    """Return the places of the rows that are taken down; columns that are not there count as empty."""
+def without_deleted(ledger: RunLedger, rows: Mapping[str, Sequence[Any]]) -> tuple[Mapping[str, Sequence[Any]], int]:
+    """Return rows without those of articles that are taken down, and how many these are.
+
+    Args:
+        ledger: says which.
+        rows: column -> values; columns that are not there count as empty.
+    """
+    standing = deleted(ledger)
     if not standing.addresses:
-        return frozenset()
+        return rows, 0
     count = len(next(iter(rows.values()), ()))
     cells = zip(*(rows.get(name, (None,) * count) for name in ("unique_id", "agency", "url")), strict=True)
-    return frozenset(place for place, row in enumerate(cells) if standing.keeps_out(*row))
+    out = frozenset(place for place, row in enumerate(cells) if standing.keeps_out(*row))
+    if not out:
+        return rows, 0
+    _LOG.warning("%d rows are of articles that were taken down, and are kept out", len(out))
+    left = {name: [value for at, value in enumerate(values) if at not in out] for name, values in rows.items()}
+    return left, len(out)
 
 
 @contextmanager
